@@ -1,0 +1,1 @@
+"""scikit-learn's own K-Means tests, run against this library's classes."""

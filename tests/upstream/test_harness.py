@@ -1,0 +1,114 @@
+"""The harness itself: what it replaces, and that no excuse can outlive the test it excuses."""
+
+import ast
+
+import pytest
+import sklearn.cluster
+
+from .exclusions import EXCLUDED, HELPER_ONLY, PRIVATE_METHOD
+from .loader import (
+    REPLACED,
+    StaleEntry,
+    functions_of,
+    load,
+    provider,
+    reasons,
+    redirected,
+    require_known,
+    source_path,
+)
+
+NAME = "sklearn.cluster.tests.test_k_means"
+IMPORTS = "from sklearn.cluster import KMeans, MiniBatchKMeans, k_means, kmeans_plusplus"
+
+
+@pytest.fixture(scope="module")
+def source():
+    return source_path(NAME).read_text(encoding="utf-8")
+
+
+def definitions(source):
+    """Return every test of the installed file: name -> its syntax tree, decorators included."""
+    return {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+
+
+def words(tree):
+    """Return every name, attribute and argument that `tree` mentions."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def test_every_public_name_comes_from_the_provider():
+    module = load(NAME)
+    expected = __import__(provider(), fromlist=["KMeans"])
+    assert {name: getattr(module, name) for name in REPLACED} == {
+        name: getattr(expected, name) for name in REPLACED
+    }
+
+
+def test_scikit_learn_itself_can_be_plugged_in():
+    assert load(NAME, "sklearn.cluster").KMeans is sklearn.cluster.KMeans
+
+
+def test_private_helpers_stay_scikit_learns():
+    assert load(NAME)._labels_inertia is sklearn.cluster._kmeans._labels_inertia
+
+
+def test_every_test_of_the_installed_file_is_taken_over(source):
+    upstream = [name for name in definitions(source) if name.startswith("test_")]
+    assert list(functions_of(load(NAME))) == upstream
+    assert len(upstream) > 40
+
+
+def test_no_private_access_to_the_class_under_another_import(source):
+    """``import sklearn.cluster`` or a class from ``sklearn.cluster._kmeans`` would slip past the redirection."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn.cluster."):
+            assert all(alias.name.startswith("_") for alias in node.names)
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("sklearn") for alias in node.names)
+
+
+def test_an_unknown_public_import_is_refused():
+    with pytest.raises(StaleEntry, match="BisectingKMeans"):
+        redirected(f"{IMPORTS}, BisectingKMeans", "gpuclust")
+
+
+def test_a_vanished_public_import_is_refused():
+    with pytest.raises(StaleEntry, match="kmeans_plusplus"):
+        redirected(IMPORTS.removesuffix(", kmeans_plusplus"), "gpuclust")
+
+
+def test_an_excuse_for_a_vanished_test_is_refused():
+    with pytest.raises(StaleEntry, match="test_gone"):
+        require_known({"test_gone[a-1]": "why", "test_here": "why"}, {"test_here"})
+
+
+def test_an_excuse_for_a_vanished_parametrisation_is_refused():
+    with pytest.raises(StaleEntry, match=r"test_here\[b\]"):
+        reasons({"test_here[b]": "why"}, "test_here", ["test_here[a]"])
+
+
+def test_an_excuse_covers_one_parametrisation_or_all():
+    items = ["test_here[a]", "test_here[b]"]
+    assert reasons({"test_here[b]": "why"}, "test_here", items) == {"test_here[b]": "why"}
+    assert reasons({"test_here": "why"}, "test_here", items) == dict.fromkeys(items, "why")
+    assert reasons({"test_other": "why"}, "test_here", items) == {}
+
+
+@pytest.mark.parametrize("name", sorted(HELPER_ONLY))
+def test_helper_only_tests_touch_nothing_of_ours(source, name):
+    used = words(definitions(source)[name])
+    assert not used & (REPLACED | {"Estimator", "Klass", "clone"})
+    assert any(word.startswith("_") for word in used)
+
+
+@pytest.mark.parametrize("name", sorted(PRIVATE_METHOD))
+def test_private_method_tests_do_call_the_private_method(source, name):
+    assert "_init_centroids" in words(definitions(source)[name])
+
+
+def test_nothing_else_is_excused():
+    assert EXCLUDED.keys() == HELPER_ONLY.keys() | PRIVATE_METHOD.keys()
+    assert len(EXCLUDED) <= 8
+    assert all(len(reason) > 20 for reason in EXCLUDED.values())
