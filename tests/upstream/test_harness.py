@@ -1,6 +1,7 @@
 """The harness itself: what it replaces, and that no excuse can outlive the test it excuses."""
 
 import ast
+from pathlib import Path
 
 import pytest
 import sklearn.cluster
@@ -106,6 +107,12 @@ def test_helper_only_tests_touch_nothing_of_ours(source, name):
 @pytest.mark.parametrize("name", sorted(PRIVATE_METHOD))
 def test_private_method_tests_do_call_the_private_method(source, name):
     assert "_init_centroids" in words(definitions(source)[name])
+
+
+@pytest.mark.parametrize("reason", PRIVATE_METHOD.values())
+def test_a_public_test_stands_in_for_each_private_one(reason):
+    contract = Path(__file__).parents[1] / "test_sklearn_contract.py"
+    assert f"def {reason.rpartition(' ')[2]}(" in contract.read_text(encoding="utf-8")
 
 
 def test_nothing_else_is_excused():
