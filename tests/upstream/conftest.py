@@ -1,4 +1,4 @@
-"""What scikit-learn's own conftest gives its tests: seeds, dtypes, warning filters; and our table of exclusions."""
+"""What scikit-learn's conftest gives its tests: seeds, dtypes, warning filters; and our exclusions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Loads an installed scikit-learn test module with our estimators in place of scikit-learn's.
 
-The module's text stays where pip put it. Its syntax tree is read, the imports of the public names in `REPLACED` are
-redirected to `provider()`, and the result is executed under the file's own name, so that a traceback shows
-scikit-learn's lines. Everything else, private helpers included, is still scikit-learn's: as an oracle it must be.
+The module's text stays where pip put it. Its syntax tree is read, the imports of the public names in
+`REPLACED` are redirected to `provider()`, and the result is executed under the file's own name, so that a
+traceback shows scikit-learn's lines. Everything else, private helpers included, is still scikit-learn's: an
+oracle must be.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def load(name: str, target: str | None = None) -> ModuleType:
     tree = redirected(path.read_text(encoding="utf-8"), target or provider())
     module = ModuleType(f"{__package__}.{path.stem}")
     module.__file__ = str(path)
-    exec(compile(tree, str(path), "exec"), module.__dict__)  # noqa: S102 - the text is the installed package's
+    exec(compile(tree, str(path), "exec"), module.__dict__)
     return module
 
 

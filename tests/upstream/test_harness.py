@@ -62,7 +62,7 @@ def test_every_test_of_the_installed_file_is_taken_over(source):
 
 
 def test_no_private_access_to_the_class_under_another_import(source):
-    """``import sklearn.cluster`` or a class from ``sklearn.cluster._kmeans`` would slip past the redirection."""
+    """``import sklearn.cluster`` or a class from ``sklearn.cluster._kmeans`` would not be redirected."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn.cluster."):
             assert all(alias.name.startswith("_") for alias in node.names)
