@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Fresh environment, lint, types, the whole suite on the CPU. Reduced fuzz counts; ci/full.sh runs the full ones.
+# Needs only Python >= 3.11 with venv, pip and a package index. PYTHON and VENV may be set.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv="${VENV:-.venv-ci}"
+export GPUCLUST_FUZZ="${GPUCLUST_FUZZ:-reduced}"
+export PYTHONDONTWRITEBYTECODE= PIP_DISABLE_PIP_VERSION_CHECK=1
+
+step() { printf '\n== %s (%ss) ==\n' "$1" "$SECONDS"; }
+
+step "environment: $venv"
+"${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: set PYTHON=")'
+"${PYTHON:-python3}" -m venv --clear "$venv"
+python="$venv/bin/python"
+"$python" -m pip install --quiet -e ".[test,cli,files]"
+
+step "ruff"
+"$python" -m ruff check .
+step "mypy"
+"$python" -m mypy
+step "tests, GPUCLUST_FUZZ=$GPUCLUST_FUZZ (the GPU tests that a machine without one skips are counted below)"
+"$python" -m pytest -q -rs "$@"
+step "done"

@@ -1,0 +1,163 @@
+"""The commands and their options; what they do lies in the modules beside this one, imported on use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpuclust.cli.failures import reported
+
+app = typer.Typer(
+    help="Cluster large data on CPUs and NVIDIA GPUs, in memory or streamed from disk.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Method(StrEnum):
+    """What to fit."""
+
+    kmeans = "kmeans"
+    minibatch = "minibatch"
+
+
+class Init(StrEnum):
+    """How to choose the first centers."""
+
+    plusplus = "k-means++"
+    parallel = "k-means||"
+    random = "random"
+
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", help="A .npy, .npz, .csv or .parquet file: rows to cluster, one column per feature."
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="Comma-separated columns to use: names, or numbers from 0 for .npy and .npz."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda:N for the N-th GPU.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory for chunks of data, e.g. 2GB; .npy and .parquet larger than that are streamed."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bar.")]
+
+
+def _version(show: bool) -> None:
+    if show:
+        from gpuclust._version import __version__
+
+        print(f"gpuclust {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Cluster large data on CPUs and NVIDIA GPUs, in memory or streamed from disk.
+
+    Exit codes: 0 done, 2 wrong usage, 3 unsuitable data, 4 no such device or not enough memory, 5 output
+    cannot be written, 130 interrupted.
+    """
+
+
+@app.command()
+def fit(
+    data: Data,
+    clusters: Annotated[int, typer.Option("-k", "--clusters", min=1, help="Number of clusters.")],
+    method: Annotated[Method, typer.Option(help="Lloyd's K-Means, or mini-batches.")] = Method.kmeans,
+    init: Annotated[Init, typer.Option(help="How the first centers are chosen.")] = Init.plusplus,
+    n_init: Annotated[
+        str, typer.Option(help="Runs from different first centers, the best is kept; or auto.")
+    ] = "auto",
+    max_iter: Annotated[
+        int | None, typer.Option(min=1, help="Most iterations of one run.  [default: 300; minibatch 100]")
+    ] = None,
+    tol: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Stop when centers move less, relative to the variance.  [default: 1e-4; minibatch 0]",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,
+    columns: Columns = None,
+    weight: Annotated[str | None, typer.Option(help="Column that holds each row's weight.")] = None,
+    device: Device = "auto",
+    memory: Memory = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for the results.  [default: DATA's name + -k + K]")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Cluster DATA; write labels, centers, the model and a summary, and print a table of the clusters."""
+    with reported():
+        from gpuclust.cli.fit import Settings, run
+
+        run(
+            Settings(
+                data=data, clusters=clusters, method=method.value, init=init.value, n_init=n_init,
+                max_iter=max_iter, tol=tol, seed=seed, columns=columns, weight=weight, device=device,
+                memory=memory, out=out, quiet=quiet,
+            )
+        )  # fmt: skip
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.gpuclust file that fit wrote.")],
+    data: Data,
+    columns: Columns = None,
+    device: Device = "auto",
+    memory: Memory = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the labels: .parquet, .npy or .csv.  [default: DATA's name + -labels.parquet]"
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Assign the rows of DATA to the clusters of MODEL."""
+    with reported():
+        from gpuclust.cli.predict import run
+
+        run(model, data, columns=columns, device=device, memory=memory, out=out, quiet=quiet)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show devices, versions and memory, what is missing, and the line that installs it."""
+    with reported():
+        from gpuclust.cli.doctor import run
+
+        run(as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("gpuclust-demo"),
+    device: Device = "auto",
+) -> None:
+    """Cluster a real data set that ships with gpuclust (245,057 pixels), write the results and check them."""
+    with reported():
+        from gpuclust.cli.demo import run
+
+        run(out, device)

@@ -1,0 +1,191 @@
+"""`gpuclust fit`: open, cluster, write, print."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpuclust.cli import report
+from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
+from gpuclust.cli.outputs import Outputs, centers_writer, json_writer, labels_suffix, labels_writer
+from gpuclust.cli.progress import fit_progress
+from gpuclust.cli.tables import Table, open_table, split_names
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of `gpuclust fit`."""
+
+    data: Path
+    clusters: int
+    method: str = "kmeans"
+    init: str = "k-means++"
+    n_init: str = "auto"
+    max_iter: int | None = None
+    tol: float | None = None
+    seed: int = 0
+    columns: str | None = None
+    weight: str | None = None
+    device: str = "auto"
+    memory: str | None = None
+    out: Path | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """A fitted model and what is told about it."""
+
+    settings: Settings
+    table: Table
+    model: Any
+    clusters: Any  # scan.Clusters
+    seconds: float
+    reason: str  # why this device
+    notes: list[str]
+
+
+def run(settings: Settings) -> Result:
+    """Cluster a file and write the results."""
+    check_device(settings.device)
+    estimator = make_estimator(settings)
+    with memory_budget(settings.memory):
+        table = open_table(settings.data, split_names(settings.columns), settings.weight)
+        if table.rows < settings.clusters:
+            raise DataProblem(
+                f"{str(table.path)!r} has {table.rows} rows, fewer than {settings.clusters} clusters"
+            )
+        directory = settings.out or Path(f"{settings.data.stem}-k{settings.clusters}")
+        with Outputs(directory) as outputs:
+            result = cluster(settings, table, estimator)
+            paths = write_results(outputs, result)
+    report.tell_notes(result.notes)
+    if not settings.quiet:
+        report.print_clusters(result, paths)
+    return result
+
+
+def check_device(device: str) -> None:
+    """Raise UsageProblem for a device that has no meaning; whether it is there shows later."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise UsageProblem(f"--device {device!r} is none of auto, cpu, cuda, cuda:N")
+
+
+@contextlib.contextmanager
+def memory_budget(memory: str | None) -> Iterator[None]:
+    """Apply --memory to the block."""
+    from gpuclust.config import config_context, parse_size
+
+    try:
+        size = None if memory is None else parse_size(memory)
+    except ValueError as error:
+        raise UsageProblem(f"--memory: {sentence(error)}") from error
+    with config_context(memory=size):
+        yield
+
+
+def make_estimator(settings: Settings) -> Any:
+    """Return the unfitted estimator; options that were not given keep the class's defaults."""
+    import gpuclust
+
+    given = {"max_iter": settings.max_iter, "tol": settings.tol}
+    return (gpuclust.MiniBatchKMeans if settings.method == "minibatch" else gpuclust.KMeans)(
+        n_clusters=settings.clusters,
+        init=settings.init,
+        n_init=_n_init(settings.n_init),
+        random_state=settings.seed,
+        device=settings.device,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _n_init(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) == 0:
+        raise UsageProblem(f"--n-init {text!r} is neither auto nor a whole number above 0")
+    return int(text)
+
+
+def cluster(settings: Settings, table: Table, estimator: Any) -> Result:
+    """Fit, then sum up each cluster in one more pass."""
+    from gpuclust.cli.scan import summarize
+
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught, fit_progress(not settings.quiet):
+        warnings.simplefilter("default")
+        with data_problems(table):
+            estimator.fit(table.source, sample_weight=table.weight)
+    seconds = time.perf_counter() - start
+    _name_features(estimator, table)
+    notes = [table.note] if table.note else []
+    notes += dict.fromkeys(
+        sentence(warning.message) for warning in caught if isinstance(warning.message, UserWarning)
+    )
+    clusters = summarize(table, estimator.cluster_centers_, estimator.labels_)
+    return Result(
+        settings,
+        table,
+        estimator,
+        clusters,
+        seconds,
+        device_reason(settings.device, estimator.device_),
+        notes,
+    )
+
+
+@contextlib.contextmanager
+def data_problems(table: Table) -> Iterator[None]:
+    """Say what is wrong with the data where the estimator refused them: for NaN and infinity, which cell."""
+    from gpuclust.cli.scan import require_finite
+
+    try:
+        yield
+    except OSError as error:
+        raise DataProblem(f"cannot read {str(table.path)!r}: {sentence(error)}") from error
+    except ValueError as error:
+        if type(error).__name__ == "InvalidParameterError":
+            raise
+        if re.search(r"\bNaN\b|infinit|finite", str(error)):
+            require_finite(table)
+        raise DataProblem(f"{str(table.path)!r}: {sentence(error)}") from error
+
+
+def _name_features(estimator: Any, table: Table) -> None:
+    """Keep a CSV's column names, which the estimator did not see: predict picks columns by name."""
+    import numpy as np
+
+    if table.named and not hasattr(estimator, "feature_names_in_"):
+        estimator.feature_names_in_ = np.array(table.columns, dtype=object)
+
+
+def device_reason(asked: str, used: str) -> str:
+    """Return why a fit ran where it ran."""
+    if asked != "auto":
+        return "asked for"
+    if used != "cpu":
+        return "a usable GPU was found"
+    from gpuclust.backends.select import cuda_problem
+
+    problem = cuda_problem(0)
+    return problem.text if problem is not None and problem.gpu_visible else "no NVIDIA GPU was found"
+
+
+def write_results(outputs: Outputs, result: Result) -> list[Path]:
+    """Write labels, centers, model and summary."""
+    from gpuclust.persistence import model_bytes
+
+    model, suffix = result.model, labels_suffix()
+    data = model_bytes(model)
+    return [
+        outputs.write(f"labels{suffix}", labels_writer(model.labels_, suffix)),
+        outputs.write("centers.csv", centers_writer(model.cluster_centers_, result.table.columns)),
+        outputs.write("model.gpuclust", lambda handle: handle.write(data)),
+        outputs.write("summary.json", json_writer(report.summary(result))),
+    ]

@@ -1,0 +1,97 @@
+"""`gpuclust predict`: the clusters of new rows."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
+from gpuclust.cli.fit import check_device, data_problems, memory_budget
+from gpuclust.cli.outputs import Outputs, labels_suffix, labels_writer
+from gpuclust.cli.report import tell_notes
+from gpuclust.cli.tables import Table, open_table, shortened, split_names
+
+SUFFIXES = (".parquet", ".npy", ".csv")
+
+
+def run(
+    model: Path,
+    data: Path,
+    *,
+    columns: str | None,
+    device: str,
+    memory: str | None,
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    """Load a model, assign rows, write one label per row."""
+    check_device(device)
+    target = out or Path(f"{data.stem}-labels{labels_suffix()}")
+    if target.suffix not in SUFFIXES:
+        raise UsageProblem(f"--out {str(target)!r} ends in none of {', '.join(SUFFIXES)}")
+    estimator = _load(model)
+    estimator.set_params(device=device)
+    with memory_budget(memory):
+        table = _open(data, columns, estimator)
+        with Outputs(target.parent) as outputs:
+            start = time.perf_counter()
+            with data_problems(table):
+                labels = assign(estimator, table.source)
+            seconds = time.perf_counter() - start
+            outputs.write(target.name, labels_writer(labels, target.suffix))
+    tell_notes([table.note] if table.note else [])
+    if not quiet:
+        print_sizes(labels, len(estimator.cluster_centers_), seconds, target)
+
+
+def _load(path: Path) -> Any:
+    from gpuclust.persistence import load_model
+
+    try:
+        return load_model(path)
+    except OSError as error:
+        raise DataProblem(f"cannot read {str(path)!r}: {error.strerror or sentence(error)}") from error
+
+
+def _open(data: Path, columns: str | None, estimator: Any) -> Table:
+    """Open the data with the columns that the model was fitted on: by name if it has names, else by count."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if columns is None and names is not None and data.suffix.lower() not in (".npy", ".npz"):
+        try:
+            table = open_table(data, [str(name) for name in names])
+        except UsageProblem as error:  # the names are the model's, not the user's
+            raise DataProblem(
+                f"{sentence(error)}; the model was fitted on {shortened(list(names))}"
+            ) from error
+    else:
+        table = open_table(data, split_names(columns))
+    if len(table.columns) != estimator.n_features_in_:
+        raise DataProblem(
+            f"{str(data)!r} has {len(table.columns)} columns, but the model has {estimator.n_features_in_}; "
+            "choose them with --columns"
+        )
+    return table
+
+
+def assign(estimator: Any, rows: Any) -> Any:
+    """Predict rows whose columns are known to match; arrays carry no names for scikit-learn to compare."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="X (does not have valid|has) feature names", category=UserWarning
+        )
+        return estimator.predict(rows)
+
+
+def print_sizes(labels: Any, clusters: int, seconds: float, target: Path) -> None:
+    """Print how many rows each cluster got."""
+    import numpy as np
+
+    sizes = np.bincount(labels, minlength=clusters)
+    largest = sizes.argsort(kind="stable")[::-1][:20]
+    shown = ", ".join(
+        [*(f"{cluster}: {sizes[cluster]:,}" for cluster in largest), *(["..."] if clusters > 20 else [])]
+    )
+    print(f"{len(labels):,} rows in {seconds:.2f} s; rows per cluster: {shown}")
+    print(f"written: {target}")

@@ -1,0 +1,114 @@
+"""What a fit says about itself: the table on the terminal and summary.json."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpuclust.cli.fit import Result
+
+PACKAGES = ("gpuclust", "numpy", "scikit-learn", "numba")
+MOST_ROWS = 20  # clusters in the printed table; summary.json has all
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Print remarks on stderr, where they disturb no pipe."""
+    for note in notes:
+        print(f"gpuclust: note: {note}", file=sys.stderr)
+
+
+def print_clusters(result: Result, paths: Iterable[Path]) -> None:
+    """Print the table of clusters, largest first, and where the results lie."""
+    from rich.console import Console
+    from rich.table import Table
+
+    model, clusters, table = result.model, result.clusters, result.table
+    order = clusters.size.argsort(kind="stable")[::-1]
+    grid = Table(
+        title=f"{table.path.name}: {table.rows:,} rows x {len(table.columns)} columns", title_justify="left"
+    )
+    weighted = table_weighted(result)
+    for name in ["cluster", "size", "share", *(["weight"] if weighted else []), "inertia"]:
+        grid.add_column(name, justify="right")
+    for cluster in order[:MOST_ROWS]:
+        size = int(clusters.size[cluster])
+        weight = [f"{clusters.weight[cluster]:.6g}"] if weighted else []
+        grid.add_row(
+            str(cluster), f"{size:,}", f"{size / table.rows:.2%}", *weight, f"{clusters.inertia[cluster]:.6g}"
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(grid)
+    if len(order) > MOST_ROWS:
+        console.print(f"and {len(order) - MOST_ROWS} smaller clusters, in summary.json")
+    console.print(
+        f"{type(model).__name__}: inertia {model.inertia_:.9g} after {model.n_iter_} iterations"
+        f"{' (converged)' if getattr(model, 'converged_', False) else ''}, "
+        f"{result.seconds:.2f} s on {model.device_}"
+        f" ({result.reason.rstrip('.')})",
+        markup=False,
+    )
+    console.print(f"written: {', '.join(str(path) for path in paths)}", markup=False)
+
+
+def table_weighted(result: Result) -> bool:
+    """Tell whether rows had weights."""
+    return result.table.weight is not None or bool(getattr(result.table.source, "weighted", False))
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    model, clusters, table, settings = result.model, result.clusters, result.table, result.settings
+    weighted = table_weighted(result)
+    return {
+        "data": {
+            "path": str(table.path.resolve()), "rows": table.rows, "columns": table.columns,
+            "weight": settings.weight,
+        },
+        "model": {
+            "class": type(model).__name__,
+            "parameters": {name: _plain(value) for name, value in model.get_params(deep=False).items()},
+        },
+        "inertia": float(model.inertia_),
+        "iterations": int(model.n_iter_),
+        "converged": bool(getattr(model, "converged_", False)),
+        "passes": int(getattr(model, "n_passes_", 0)),
+        "seconds": round(result.seconds, 3),
+        "device": str(model.device_),
+        "device_reason": result.reason,
+        "memory": settings.memory,
+        "notes": result.notes,
+        "clusters": [
+            {"cluster": cluster, "size": int(size), "share": int(size) / table.rows}
+            | ({"weight": float(weight)} if weighted else {})
+            | {"inertia": float(inertia)}
+            for cluster, (size, weight, inertia) in enumerate(
+                zip(clusters.size, clusters.weight, clusters.inertia, strict=True)
+            )
+        ],
+        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
+    }  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Return installed versions without importing anything; None where a package is missing."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    if "gpuclust" in found and found["gpuclust"] is None:  # run from a source tree
+        from gpuclust._version import __version__
+
+        found["gpuclust"] = __version__
+    return found

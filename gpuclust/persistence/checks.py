@@ -1,0 +1,102 @@
+"""What a model must satisfy, on the way out and on the way in, and the checksum over all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from gpuclust.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CLASSES = {
+    "KMeans": "gpuclust.estimators.kmeans",
+    "MiniBatchKMeans": "gpuclust.estimators.minibatch",
+}  # the whitelist
+TENSORS = {"cluster_centers_", "counts"}
+
+
+def digest(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> str:
+    """SHA-256 over the metadata (but the checksum itself) and each tensor's name, dtype, shape and bytes."""
+    rest = {key: value for key, value in header.items() if key != "sha256"}
+    total = hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
+        total.update(tensor.tobytes())
+    return total.hexdigest()
+
+
+def check_model(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
+    """Raise ModelFileError with the first thing that is wrong."""
+    for valid, reason in chain(_header_rules(header), _tensor_rules(header, tensors)):
+        if not valid:
+            raise ModelFileError(f"not a valid model: {reason}.")
+
+
+def _header_rules(header: dict[str, Any]) -> Iterator[tuple[bool, str]]:
+    """Yield (holds, what is wrong if not); a generator, so that later rules may rely on earlier ones."""
+    names, width = header.get("feature_names_in"), header.get("n_features_in")
+    params = header.get("params")
+    yield (
+        header.get("class") in CLASSES,
+        f"its class is {header.get('class')!r}, not one of {', '.join(CLASSES)}",
+    )
+    yield isinstance(params, dict), "its parameters are missing"
+    yield all(_is_plain(value) for value in (params or {}).values()), "a parameter is not a plain value"
+    yield _is_count(width) and width != 0, f"its number of features is {width!r}"
+    yield _is_count(header.get("n_iter")), f"its number of iterations is {header.get('n_iter')!r}"
+    yield (
+        header.get("n_steps") is None or _is_count(header["n_steps"]),
+        f"its steps are {header.get('n_steps')!r}",
+    )
+    yield (
+        header.get("inertia") is None or _is_cost(header["inertia"]),
+        f"its inertia is {header.get('inertia')!r}",
+    )
+    if names is not None:
+        yield (
+            isinstance(names, list) and all(type(name) is str for name in names),
+            "its feature names are not text",
+        )
+        yield len(names) == width, f"it names {len(names)} features but has {width}"
+
+
+def _tensor_rules(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Iterator[tuple[bool, str]]:
+    import numpy as np
+
+    yield "cluster_centers_" in tensors, "the centers are missing"
+    yield set(tensors) <= TENSORS, f"it holds unknown tensors: {', '.join(sorted(set(tensors) - TENSORS))}"
+    centers = tensors["cluster_centers_"]
+    k = header["params"].get("n_clusters", len(centers) if centers.ndim else 0)
+    expected = (k, header["n_features_in"])
+    yield (
+        centers.dtype in (np.float32, np.float64),
+        f"the centers are {centers.dtype}, not float32 or float64",
+    )
+    yield centers.shape == expected and k > 0, f"the centers have shape {centers.shape}, not {expected}"
+    yield bool(np.isfinite(centers).all()), "a center is NaN or infinite"
+    if "counts" in tensors:
+        counts = tensors["counts"]
+        yield (
+            counts.shape == (k,) and counts.dtype == np.float64,
+            f"the counts have shape {counts.shape}, not {(k,)}",
+        )
+        yield bool((np.isfinite(counts) & (counts >= 0)).all()), "a count is negative, NaN or infinite"
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_cost(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
