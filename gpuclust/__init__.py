@@ -1,0 +1,41 @@
+"""gpuclust: clustering of large data on NVIDIA GPUs and CPUs, with scikit-learn's interface."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from ._version import __version__
+
+_HOME = {
+    "KMeans": "estimators.kmeans",
+    "MiniBatchKMeans": "estimators.minibatch",
+    "kmeans_plusplus": "estimators.functions",
+    "k_means": "estimators.functions",
+    "stream": "data.stream",
+    "get_config": "config",
+    "set_config": "config",
+    "config_context": "config",
+    "save_model": "persistence",
+    "load_model": "persistence",
+    "GpuclustError": "errors",
+    "DataError": "errors",
+    "DeviceUnavailableError": "errors",
+    "DeviceMemoryError": "errors",
+    "ModelFileError": "errors",
+    "DeviceFallbackWarning": "errors",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names, imported when they are first used (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'gpuclust' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

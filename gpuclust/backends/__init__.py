@@ -1,0 +1,1 @@
+"""Backends: the routines that touch rows, one set per device."""

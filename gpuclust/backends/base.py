@@ -1,0 +1,106 @@
+"""What a device can do with rows. Every routine takes one chunk and returns a small statistic on the host."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .frame import Frame
+from .layout import Layout
+from .statistics import Array, Cost, Delta, Potentials, Scan, Top
+
+
+class Chunk(NamedTuple):
+    """Rows on the device, their weights, where they start, and their slices of the ledger (writable)."""
+
+    X: Array  # [n, d]
+    weight: Array | None  # f64 [n]
+    start: int  # global index of the first row
+    rows: Mapping[str, Array]
+
+
+class Centers(NamedTuple):
+    """Centres of one iteration, packed for the device."""
+
+    host: np.ndarray  # f64 [k, d]
+    packed: Any
+    frame: Frame
+    layout: Layout
+
+
+class Backend(ABC):
+    """The routines of one device. Implementations are final and picklable; arrays stay on the device."""
+
+    name: str
+
+    # placement
+    @abstractmethod
+    def upload(self, rows: Any, dtype: Any) -> Array:
+        """Rows as a C-contiguous array on the device, without a copy where they are there already."""
+
+    @abstractmethod
+    def to_host(self, array: Array) -> np.ndarray: ...
+
+    @abstractmethod
+    def owns(self, array: Any) -> bool:
+        """Whether results for this input belong on the device (the CPU returns host arrays for everything)."""
+
+    @abstractmethod
+    def joined(self, parts: Sequence[Array]) -> Array: ...
+
+    @abstractmethod
+    def full(self, shape: tuple[int, ...], fill: Any, dtype: Any) -> Array: ...
+
+    @abstractmethod
+    def free_bytes(self) -> int: ...
+
+    # routines on a chunk
+    @abstractmethod
+    def scan(self, chunk: Chunk, origin: np.ndarray) -> Scan:
+        """Count, range and moments about `origin`."""
+
+    @abstractmethod
+    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
+        """Centres f64 [k, d] ready for the kernels; `before` are those that the rows' bounds belong to."""
+
+    @abstractmethod
+    def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
+        """Certified labels into the ledger (label, upper, lower); the exact sums of the rows that moved."""
+
+    @abstractmethod
+    def nearest(self, X: Array, centers: Centers) -> Array:
+        """Certified labels i32 [n]."""
+
+    @abstractmethod
+    def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:
+        """Squared distance to the row's own centre, float64, summed directly in feature order. f64 [n]."""
+
+    @abstractmethod
+    def total(self, cost: Array, weight: Array | None, label: Array, k: int) -> Cost:
+        """Weighted total of costs and the clusters' masses, independent of the order of rows."""
+
+    @abstractmethod
+    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
+        """The m rows of positive weight farthest from their own centre."""
+
+    @abstractmethod
+    def trials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float) -> Potentials:
+        """Fold `known` [d] into the ledger's cost, then integer potentials under each trial centre [t, d].
+
+        Without trial centres: one column, the potentials as they stand.
+        """
+
+    @abstractmethod
+    def potentials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float) -> np.ndarray:
+        """Integer potential of each row once `known` is folded in (the ledger is left alone). i64 [n]."""
+
+    @abstractmethod
+    def race(self, chunk: Chunk, seed: int, size: int) -> Top:
+        """`size` rows drawn without replacement in proportion to weight times the ledger's cost (exponential keys)."""
+
+    @abstractmethod
+    def distances(self, X: Array, centers: np.ndarray, dtype: Any) -> Array:
+        """Euclidean distances [n, k], summed in float64."""

@@ -1,0 +1,219 @@
+"""The CPU: Numba kernels on all cores. Dense rows here; CSR rows in `sparse.py`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import scipy.sparse as sp
+
+from . import sparse
+from .base import Array, Backend, Centers, Chunk
+from .frame import Frame
+from .kernels import assign, direct, scan, solve, trials
+from .kernels.tile import LANES, TRIALS
+from .layout import Layout
+from .packing import NO_WEIGHT, pack_centers, rounding
+from .statistics import DD, Cost, Delta, Potentials, Scan, Top
+from .threads import run, thread_count
+
+RACE_ROWS: Final = 1 << 16
+BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
+
+
+def batch_rows(d: int, itemsize: int = 4) -> int:
+    return max(LANES, min(256, BATCH_BYTES // (d * itemsize) // LANES * LANES))
+
+
+def alias(a: np.ndarray) -> np.ndarray:
+    """The same memory without the read-only flag: one compiled kernel serves memmaps and user arrays alike.
+
+    No kernel writes to rows or weights.
+    """
+    if a.flags.writeable:
+        return a
+    face = dict(a.__array_interface__, data=(a.__array_interface__["data"][0], False))
+    holder = type("Rows", (), {"__array_interface__": face, "owner": a})()
+    return np.asarray(holder)
+
+
+def weights(weight: np.ndarray | None) -> np.ndarray:
+    return NO_WEIGHT if weight is None else alias(weight)
+
+
+@final
+@dataclass(frozen=True)
+class CPUBackend(Backend):
+    name: str = "cpu"
+
+    def upload(self, rows: Any, dtype: Any) -> Array:
+        if sp.issparse(rows):
+            return rows.astype(dtype, copy=False)
+        return alias(np.ascontiguousarray(rows, dtype))
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return np.asarray(array)
+
+    def owns(self, array: Any) -> bool:
+        return False
+
+    def joined(self, parts: Sequence[Array]) -> Array:
+        return np.concatenate(parts)
+
+    def full(self, shape: tuple[int, ...], fill: Any, dtype: Any) -> Array:
+        return np.full(shape, fill, dtype)
+
+    def free_bytes(self) -> int:
+        try:
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError, AttributeError):
+            return 4 << 30
+
+    def scan(self, chunk: Chunk, origin: np.ndarray) -> Scan:
+        X, w = chunk.X, weights(chunk.weight)
+        if sp.issparse(X):
+            parts = sparse.scan(X, w, thread_count())
+        else:
+            parts = np.empty((thread_count(), scan.FIELDS, X.shape[1]))
+            run(scan.scan_pass, X, w, origin, parts)
+        return _scan(X.shape[0], chunk.weight, parts)
+
+    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
+        return Centers(centers, pack_centers(centers, frame, layout, before), frame, layout)
+
+    def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
+        k, frame, threads = len(centers.host), centers.frame, thread_count()
+        levels, columns = frame.magic.shape
+        sums = np.zeros((threads, k + 1, levels, columns))
+        moved = np.zeros(threads, np.int64)
+        rows, w = chunk.rows, weights(chunk.weight)
+        ledger = rows["label"], rows["upper"], rows["lower"]
+        if sp.issparse(chunk.X):
+            sparse.reassign(chunk.X, w, ledger, centers, sums, moved)
+        else:
+            diff, delta = rounding(columns - 1)
+            batch = batch_rows(columns - 1)
+            run(assign.lloyd_pass, chunk.X, w, *ledger, centers.packed, diff, delta, frame.magic, sums, moved, batch)
+        return Delta(sums[:, :k].sum(axis=0), int(moved.sum()))
+
+    def nearest(self, X: Array, centers: Centers) -> Array:
+        label = np.empty(X.shape[0], np.int32)
+        if sp.issparse(X):
+            sparse.nearest(X, label, centers)
+        else:
+            diff, delta = rounding(X.shape[1])
+            run(assign.nearest_pass, X, label, centers.packed, diff, delta, batch_rows(X.shape[1]))
+        return label
+
+    def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:
+        cost = np.empty(X.shape[0])
+        if sp.issparse(X):
+            sparse.costs(X, centers, label, cost)
+        else:
+            run(direct.row_costs, X, centers, label, cost)
+        return cost
+
+    def total(self, cost: Array, weight: Array | None, label: Array, k: int) -> Cost:
+        hi, lo, mass, mass_lo, rows = np.empty(1), np.empty(1), np.zeros(k), np.zeros(k), np.zeros(k, np.int64)
+        solve.weighted_total(cost, weights(weight), label, hi, lo, mass, mass_lo, rows)
+        return Cost(DD(float(hi[0]), float(lo[0])), DD(mass, mass_lo), rows)
+
+    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
+        label = chunk.rows["label"]
+        cost = self.costs(chunk.X, centers, label)
+        weight = np.ones(len(cost)) if chunk.weight is None else np.asarray(chunk.weight)
+        cost[weight <= 0] = -1.0
+        bound = np.partition(cost, len(cost) - m)[len(cost) - m] if m < len(cost) else -np.inf
+        near = np.flatnonzero(cost >= bound)
+        first = near[np.lexsort((near, -cost[near]))[:m]]
+        X = chunk.X[first].toarray() if sp.issparse(chunk.X) else chunk.X[first]
+        return Top(m, cost[first], first + chunk.start, X, weight[first], label[first])
+
+    def trials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float) -> Potentials:
+        X, cost, n = chunk.X, chunk.rows["cost"], chunk.X.shape[0]
+        block = chunk.start // trials.BLOCK
+        columns = max(1, len(trial))
+        blocks = np.zeros((thread_count(), columns, (chunk.start + n - 1) // trials.BLOCK - block + 1), np.int64)
+        largest = np.zeros((thread_count(), columns))
+        if sp.issparse(X):
+            sparse.trials(X, weights(chunk.weight), cost, known, trial, 1.0 / grid, chunk.start, blocks, largest)
+        else:
+            panels = trial_panels(known, trial, frame)
+            run(
+                trials.trials_pass, X, weights(chunk.weight), cost, known is not None, frame.shift, frame.scale, panels,
+                len(trial), 1.0 / grid, chunk.start, blocks, largest, batch_rows(X.shape[1], X.itemsize),
+            )  # fmt: skip
+        return Potentials({(chunk.start, block): blocks.sum(axis=0)}, largest.max(axis=0))
+
+    def potentials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float) -> np.ndarray:
+        out = np.empty(chunk.X.shape[0], np.int64)
+        w, cost = weights(chunk.weight), chunk.rows["cost"]
+        if sp.issparse(chunk.X):
+            sparse.potentials(chunk.X, w, cost, known, 1.0 / grid, out)
+        else:
+            panels = trial_panels(known, np.empty((0, chunk.X.shape[1])), frame)
+            trials.row_potentials(chunk.X, w, cost, frame.shift, frame.scale, panels, 1.0 / grid, out)
+        return out
+
+    def race(self, chunk: Chunk, seed: int, size: int) -> Top:
+        cost = chunk.rows["cost"]
+        best: Top | None = None
+        for start in range(0, len(cost), RACE_ROWS):
+            part = slice(start, start + RACE_ROWS)
+            weight = np.ones(len(cost[part])) if chunk.weight is None else chunk.weight[part]
+            key = weight * cost[part] / -np.log(uniform(seed, chunk.start + start, len(weight)))
+            first = np.lexsort((np.arange(len(key)), -key))[:size]
+            X = chunk.X[part][first]
+            top = Top(size, key[first], first + chunk.start + start, X.toarray() if sp.issparse(X) else X,
+                      weight[first], chunk.rows["label"][part][first])  # fmt: skip
+            best = top if best is None else best.merge(top)
+        assert best is not None
+        return best
+
+    def distances(self, X: Array, centers: np.ndarray, dtype: Any) -> Array:
+        out = np.empty((X.shape[0], len(centers)), dtype)
+        if sp.issparse(X):
+            sparse.distances(X, centers, out)
+        else:
+            run(direct.distances, X, np.ascontiguousarray(centers.T), out)
+        return out
+
+
+def uniform(seed: int, start: int, n: int) -> np.ndarray:
+    """Numbers in (0, 1) for rows start .. start + n - 1: a function of the seed and the row alone (splitmix64)."""
+    with np.errstate(over="ignore"):
+        z = (np.arange(start, start + n, dtype=np.uint64) + np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
+        for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ (z >> np.uint64(bits))) * np.uint64(factor)
+        z ^= z >> np.uint64(31)
+    return ((z >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+def trial_panels(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> np.ndarray:
+    """[panels, d, 3] of the known centre (if any) and the trial centres, centred and scaled as the rows are."""
+    rows = trial if known is None else np.concatenate([known[None], trial])
+    dtype = frame.shift.dtype
+    padded = np.zeros((len(rows) + -len(rows) % TRIALS, rows.shape[1]), dtype)
+    padded[: len(rows)] = (rows.astype(dtype) - frame.shift) * frame.scale
+    return np.ascontiguousarray(padded.reshape(len(padded) // TRIALS, TRIALS, rows.shape[1]).transpose(0, 2, 1))
+
+
+def _scan(n: int, weight: np.ndarray | None, parts: np.ndarray) -> Scan:
+    def dd(field: int) -> DD:
+        total = DD(parts[0, field], parts[0, field + 1])
+        for part in parts[1:]:
+            total = total + DD(part[field], part[field + 1])
+        return total
+
+    total, square = dd(scan.SUM), dd(scan.SQ)
+    if weight is None:
+        mass, heaviest, lightest, w_total, w_square = DD(float(n), 0.0), 1.0, 1.0, total, square
+    else:
+        mass = DD(*solve.sum_weighted(alias(weight), NO_WEIGHT))
+        heaviest, lightest = float(weight.max()), float(np.min(weight, where=weight > 0, initial=np.inf))
+        w_total, w_square = dd(scan.WSUM), dd(scan.WSQ)
+    low, high, least = (f(parts[:, i], axis=0) for f, i in ((np.min, scan.LOW), (np.max, scan.HIGH), (np.min, scan.LEAST)))
+    return Scan(n, mass, heaviest, lightest, low, high, least, total, square, w_total, w_square)

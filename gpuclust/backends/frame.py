@@ -1,0 +1,88 @@
+"""The coordinates of a fit: where rows are centred, how they are scaled, and the grids of the exact sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .statistics import DD, Scan
+
+HEADROOM = 40  # the largest centred coordinate becomes about 2^40: its square and the smallest ones fit float32
+
+
+@dataclass(frozen=True)
+class Frame:
+    """shift [d] and scale (a power of two) in the rows' dtype; magic f64 [K, d + 1]; moments behind `tol` and cost."""
+
+    shift: np.ndarray
+    scale: Any
+    magic: np.ndarray
+    origin: np.ndarray
+    square: DD  # sum over features of weighted (x - origin)^2
+    variance: float  # mean over features of the unweighted variance
+    mass: float
+    largest: float  # bound of a squared distance between rows, in units of scale
+
+    @classmethod
+    def around(cls, centers: np.ndarray, dtype: Any, *, centre: bool = True) -> Frame:
+        """Coordinates for labelling rows that were not scanned; rows far outside are decided in float64."""
+        least = np.full(centers.shape[1], np.inf)
+        zero, one = np.zeros(centers.shape[1]), DD(1.0, 0.0)
+        total = DD(centers.sum(axis=0), zero)
+        low, high = centers.min(axis=0), centers.max(axis=0)
+        k = len(centers)
+        scan = Scan(k, one, 1.0, 1.0, low, high, least, total, DD(zero, zero), total, DD(zero, zero))
+        return cls.of(scan, zero, dtype, centre=centre)
+
+    @classmethod
+    def of(cls, scan: Scan, origin: np.ndarray, dtype: Any, *, centre: bool = True) -> Frame:
+        mean = origin + scan.total.value() / scan.rows
+        shift = mean.astype(dtype) if centre else np.zeros(len(mean), dtype)
+        reach = np.maximum(scan.high - shift, shift - scan.low)
+        widest = float(reach.max(initial=0.0))
+        limit = 100 if np.dtype(dtype) == np.float32 else 900
+        power = 0 if widest == 0 else int(np.clip(HEADROOM - np.ceil(np.log2(widest)), -limit, limit))
+        scale = np.dtype(dtype).type(2.0**power)
+        return cls(
+            shift, scale, grids(scan, dtype), origin,
+            _sum(scan.weighted_square), _variance(scan), float(scan.mass.value()),
+            float(np.sum((2.0 * reach * float(scale)) ** 2)),
+        )  # fmt: skip
+
+
+def _sum(columns: DD) -> DD:
+    out = DD(0.0, 0.0)
+    for hi, lo in zip(columns.hi, columns.lo, strict=True):
+        out = out + DD(float(hi), float(lo))
+    return out
+
+
+def _variance(scan: Scan) -> float:
+    """Mean over features of sum (x - o)^2 / n - (sum (x - o) / n)^2; o is a row, so at most n eps is lost."""
+    total = scan.total.value()
+    return float(np.mean(np.maximum(scan.square.value() - total * (total / scan.rows), 0.0) / scan.rows))
+
+
+def grids(scan: Scan, dtype: Any) -> np.ndarray:
+    """Rounding constants 1.5 * 2^e of the levels of the exact sums, f64 [K, d + 1]; column d serves the mass.
+
+    Level b keeps multiples of 2^(e_b - 52). The first level holds any partial sum of w x; every next one the residuals
+    of all rows. Levels are added until the last grid divides every product (float32 rows without weights) or is below
+    2^-51 of the smallest one: then the error is under 2^-50 of any cluster's own sum of w |x|.
+    """
+    size = np.append(np.maximum(np.abs(scan.low), np.abs(scan.high)), 1.0)
+    least = np.append(scan.least, 1.0)
+    mass = max(float(scan.mass.value()), scan.heaviest)
+    exact = np.dtype(dtype) == np.float32 and scan.heaviest == scan.lightest == 1.0
+    with np.errstate(divide="ignore"):
+        top = np.ceil(np.log2(np.where(size > 0, size, 1.0) * mass)) + 2
+        need = np.floor(np.log2(least)) - 23 if exact else np.floor(np.log2(least * scan.lightest)) - 51
+    if exact:
+        need = np.maximum(need, -149.0)
+    step = 51 - int(np.ceil(np.log2(4.0 * scan.rows)))
+    levels = [top]
+    while np.any(levels[-1] - 52 > need) and levels[-1].max() > -900:
+        levels.append(levels[-1] - step)
+    return 1.5 * np.exp2(np.maximum(np.stack(levels), -960.0))

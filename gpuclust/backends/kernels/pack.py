@@ -1,0 +1,43 @@
+"""Rows into tiles: centred, scaled and rounded to float32, then transposed to [d, 16] blocks that stay in the cache."""
+
+import numpy as np
+from numba import njit
+
+from .tile import LANES, transpose8
+
+
+@njit
+def centre_rows(X, rows, m, shift, scale, line):
+    """line [m, d] <- (X[rows[:m]] - shift) * scale in float32."""
+    d = X.shape[1]
+    for r in range(m):
+        i, out = rows[r], line[r]
+        for f in range(d):
+            out[f] = np.float32((X[i, f] - shift[f]) * scale)
+
+
+@njit(fastmath={"reassoc", "contract"})
+def row_norms(line, m, norm):
+    """norm [m] <- squared norms of the centred rows."""
+    for r in range(m):
+        total, row = np.float32(0), line[r]
+        for f in range(row.shape[0]):
+            total += row[f] * row[f]
+        norm[r] = total
+
+
+@njit
+def tile_rows(line, chosen, m, xt):
+    """xt [tiles, d, 16] <- line[chosen[:m]], transposed; lanes past m repeat the last row."""
+    d = line.shape[1]
+    whole = d // 8 * 8
+    flat = line.ravel()
+    for t in range((m + LANES - 1) // LANES):
+        base = t * LANES * d
+        for half in range(0, LANES, 8):
+            at = t * LANES + half
+            for f in range(0, whole, 8):
+                transpose8(flat, f, chosen, at, m - 1, d, xt, base + f * LANES + half)
+        for f in range(whole, d):
+            for lane in range(LANES):
+                xt[base + f * LANES + lane] = line[chosen[min(t * LANES + lane, m - 1)], f]

@@ -1,0 +1,86 @@
+"""From exact sums to centres, and the cost of an assignment from the same sums, in double-double arithmetic."""
+
+import numpy as np
+from numba import njit
+
+from .sums import two_sum
+from .tile import fma
+
+
+@njit
+def _total(levels, f):
+    """(hi, lo) of the exact pieces of column f."""
+    hi, lo = 0.0, 0.0
+    for b in range(levels.shape[0]):
+        hi, e = two_sum(hi, levels[b, f])
+        lo += e
+    return two_sum(hi, lo)
+
+
+@njit
+def _product(a, b):
+    p = a * b
+    return p, fma(a, b, -p)
+
+
+@njit(cache=True, nogil=True)
+def means(sums, old, out, mass):
+    """out f64 [k, d] OUT <- sums / mass, rounded once; rows without mass keep `old`. sums f64 [k, K, d + 1]."""
+    k, d = old.shape
+    for j in range(k):
+        m, m_lo = _total(sums[j], d)
+        mass[j] = m
+        if not m > 0.0:
+            out[j] = old[j]
+            continue
+        for f in range(d):
+            hi, lo = _total(sums[j], f)
+            q = hi / m
+            out[j, f] = q + (fma(-q, m, hi) + (lo - q * m_lo)) / m
+
+
+@njit(cache=True, nogil=True)
+def assignment_cost(sums, centers, origin, square_hi, square_lo):
+    """Cost of the assignment behind `sums` against `centers`: sum w|x - o|^2 + sum_j c_j.(m c_j - 2 S_j) about o."""
+    k, d = centers.shape
+    hi, lo = square_hi, square_lo
+    for j in range(k):
+        m, m_lo = _total(sums[j], d)
+        for f in range(d):
+            c, c_lo = two_sum(centers[j, f], -origin[f])
+            s, s_lo = _total(sums[j], f)
+            p, e = _product(m, origin[f])
+            s, e2 = two_sum(s, -p)
+            s_lo += e2 - e - m_lo * origin[f]
+            p, e = _product(m, c)
+            u, u_lo = two_sum(p, -2.0 * s)
+            u_lo += e + m * c_lo + m_lo * c - 2.0 * s_lo
+            p, e = _product(c, u)
+            hi, e2 = two_sum(hi, p)
+            lo += e2 + e + c * u_lo + c_lo * u
+    return max(hi + lo, 0.0)
+
+
+@njit(cache=True, nogil=True)
+def sum_weighted(values, weight):
+    """(hi, lo) of sum w v; the products are rounded, the sum is not (2^-104)."""
+    hi, lo = 0.0, 0.0
+    for i in range(values.shape[0]):
+        hi, e = two_sum(hi, values[i] * weight[i] if weight.shape[0] else np.float64(values[i]))
+        lo += e
+    return two_sum(hi, lo)
+
+
+@njit(cache=True, nogil=True)
+def weighted_total(cost, weight, label, hi, lo, mass, mass_lo, rows):
+    """hi, lo [1] OUT <- sum of w cost; mass, mass_lo, rows [k] OUT += sum of w, rows by label."""
+    total, rest = 0.0, 0.0
+    for i in range(cost.shape[0]):
+        w = weight[i] if weight.shape[0] else 1.0
+        total, e = two_sum(total, w * cost[i])
+        rest += e
+        j = label[i]
+        mass[j], e = two_sum(mass[j], w)
+        mass_lo[j] += e
+        rows[j] += 1
+    hi[0], lo[0] = two_sum(total, rest)

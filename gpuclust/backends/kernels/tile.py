@@ -1,0 +1,178 @@
+"""Register tiles: 16 rows against a few centres, nothing of n x k stored.
+
+LLVM does not keep a block of accumulators in registers by itself, so the innermost loops are emitted as explicit
+vector code: one vector of 16 rows and one broadcast coefficient feed each fused multiply-add (6 centres x 16 rows are
+twelve 256-bit registers). Every row goes through the same operations in the same order wherever it stands in the
+data: a score never depends on the chunk or the thread that the row came in.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 16  # rows of a tile
+PANEL = 6  # centres of an assignment tile
+TRIALS = 3  # centres of a seeding tile: sub + fma per pair fill the ports with three
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+def _data(context, builder, array_type, array, offset):
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+
+
+def _splat(builder, scalar, vector):
+    undefined = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+    mask = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, undefined, mask)
+
+
+def _fma(builder, a, b, c):
+    name = f"llvm.fma.v{a.type.count}{a.type.element.intrinsic_name}"
+    kind = ir.FunctionType(a.type, [a.type] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
+
+
+def _term(builder, op, x, c, acc):
+    if op == "dot":
+        return _fma(builder, x, c, acc)
+    diff = builder.fsub(x, c)
+    return _fma(builder, diff, diff, acc)
+
+
+def _scores(context, builder, op, width, xt, panel, start, d, vec):
+    """Accumulators of `width` centres after all features: start[c] + sum over f of term(x_f, c_f)."""
+    size = vec.element.get_abi_size(context.target_data)
+    accs = [cgutils.alloca_once(builder, vec) for _ in range(width)]
+    for c, acc in enumerate(accs):
+        first = builder.load(builder.gep(start, [ir.Constant(I64, c)])) if start else ir.Constant(vec.element, 0.0)
+        builder.store(_splat(builder, first, vec), acc)
+    with cgutils.for_range(builder, d) as loop:
+        row = builder.mul(loop.index, ir.Constant(loop.index.type, LANES))
+        x = builder.load(builder.bitcast(builder.gep(xt, [row]), vec.as_pointer()), align=size)
+        at = builder.mul(loop.index, ir.Constant(loop.index.type, width))
+        for c, acc in enumerate(accs):
+            coef = builder.load(builder.gep(panel, [builder.add(at, ir.Constant(at.type, c))]))
+            builder.store(_term(builder, op, x, _splat(builder, coef, vec), builder.load(acc)), acc)
+    return [builder.load(acc) for acc in accs]
+
+
+def _best_two(op):
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        xt, x_off, panel, p_off, norm, j0, d, first, second, index, r_off = args
+        real = context.get_value_type(kinds[0].dtype)
+        vec, ivec, size = ir.VectorType(real, LANES), ir.VectorType(I32, LANES), 4
+        j64 = builder.sext(j0, I64)
+        scores = _scores(
+            context, builder, op, PANEL,
+            _data(context, builder, kinds[0], xt, x_off), _data(context, builder, kinds[2], panel, p_off),
+            _data(context, builder, kinds[4], norm, j64), d, vec,
+        )  # fmt: skip
+        one_p, two_p = (
+            builder.bitcast(_data(context, builder, t, a, r_off), vec.as_pointer())
+            for t, a in ((kinds[7], first), (kinds[8], second))
+        )
+        idx_p = builder.bitcast(_data(context, builder, kinds[9], index, r_off), ivec.as_pointer())
+        one, two, idx = (builder.load(p, align=size) for p in (one_p, two_p, idx_p))
+        for c, v in enumerate(scores):
+            less = builder.fcmp_ordered("<", v, one)
+            loser = builder.select(less, one, v)
+            two = builder.select(builder.fcmp_ordered("<", loser, two), loser, two)
+            one = builder.select(less, v, one)
+            idx = builder.select(less, _splat(builder, builder.add(j0, ir.Constant(I32, c)), ivec), idx)
+        for value, p in ((one, one_p), (two, two_p), (idx, idx_p)):
+            builder.store(value, p, align=size)
+        return context.get_dummy_value()
+
+    return codegen
+
+
+def _tile(op):
+    def typed(typingctx, xt, x_off, panel, p_off, norm, j0, d, first, second, index, r_off):
+        i = types.intp
+        return types.void(xt, i, panel, i, norm, types.int32, i, first, second, index, i), _best_two(op)
+
+    return typed
+
+
+# (xt, x_off, panel, p_off, norm, j0, d, first, second, index, r_off): xt [d, 16] from x_off, panel [d, 6] from p_off,
+# norm [6] from j0; first, second, index [16] from r_off are updated with centres j0 .. j0 + 5.
+tile_dot = intrinsic(_tile("dot"))  # score = norm - 2 x.c (the -2 is in the panel)
+tile_diff = intrinsic(_tile("diff"))  # score = norm + sum (x - c)^2
+
+
+@intrinsic
+def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off):
+    """Squared distances of 16 rows to 3 centres: out [3, 16] from o_off, xt [d, 16], panel [d, 3]."""
+    i = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        xt, x_off, panel, p_off, d, out, o_off = args
+        vec = ir.VectorType(context.get_value_type(kinds[0].dtype), LANES)
+        scores = _scores(
+            context, builder, "diff", TRIALS,
+            _data(context, builder, kinds[0], xt, x_off), _data(context, builder, kinds[2], panel, p_off),
+            None, d, vec,
+        )  # fmt: skip
+        base = _data(context, builder, kinds[5], out, o_off)
+        for c, v in enumerate(scores):
+            at = builder.bitcast(builder.gep(base, [ir.Constant(I64, c * LANES)]), vec.as_pointer())
+            builder.store(v, at, align=4)
+        return context.get_dummy_value()
+
+    return types.void(xt, i, panel, i, i, out, i), codegen
+
+
+@intrinsic
+def transpose8(typingctx, src, s_off, chosen, at, last, pitch, dst, d_off):
+    """dst[f, l] (pitch 16) = src[chosen[min(at + l, last)], s_off + f] (pitch `pitch`) for an 8 x 8 float32 block."""
+    i = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        src, s_off, chosen, at, last, pitch, dst, d_off = args
+        vec = ir.VectorType(context.get_value_type(kinds[0].dtype), 8)
+        base = _data(context, builder, kinds[0], src, s_off)
+        rows = []
+        for lane in range(8):
+            place = builder.add(at, ir.Constant(I64, lane))
+            place = builder.select(builder.icmp_signed("<", place, last), place, last)
+            row = builder.load(_data(context, builder, kinds[2], chosen, place))
+            start = builder.gep(base, [builder.mul(row, pitch)])
+            rows.append(builder.load(builder.bitcast(start, vec.as_pointer()), align=4))
+        for step in (4, 2, 1):
+            rows = _butterfly(builder, rows, step)
+        out = _data(context, builder, kinds[6], dst, d_off)
+        for f, row in enumerate(rows):
+            target = builder.gep(out, [ir.Constant(I64, f * LANES)])
+            builder.store(row, builder.bitcast(target, vec.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(src, i, chosen, i, i, i, dst, i), codegen
+
+
+def _butterfly(builder, rows, step):
+    """Exchange the off-diagonal step x step blocks of rows l and l + step."""
+    out = list(rows)
+    for low in range(8):
+        if low & step:
+            continue
+        a, b = rows[low], rows[low + step]
+        keep = [e if not e & step else 8 + e - step for e in range(8)]
+        swap = [e + step if not e & step else 8 + e for e in range(8)]
+        out[low] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, 8), keep))
+        out[low + step] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, 8), swap))
+    return out
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a * b + c rounded once; the error of a product is fma(a, b, -(a * b))."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fma(*args)
+
+    return types.float64(types.float64, types.float64, types.float64), codegen

@@ -1,0 +1,129 @@
+"""What comes out of a chunk: small, mergeable, on the host. Merging is associative and commutative, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+
+Array = Any
+
+
+def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """a + b as the rounded sum and its exact error (Knuth, TAOCP 2, 4.2.2)."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+class DD(NamedTuple):
+    """Unevaluated sum hi + lo, about 104 bits; elementwise where the fields are arrays."""
+
+    hi: Any
+    lo: Any
+
+    def __add__(self, other: DD) -> DD:  # type: ignore[override]
+        s, e = two_sum(self.hi, other.hi)
+        return DD(*two_sum(s, e + (self.lo + other.lo)))
+
+    def value(self) -> Any:
+        return self.hi + self.lo
+
+
+class Statistic(Protocol):
+    def merge(self, other: Self) -> Self: ...
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Count, range and moments of rows about `origin` (unweighted and weighted)."""
+
+    rows: int
+    mass: DD  # sum of weights
+    heaviest: float
+    lightest: float  # the least positive weight; inf where there is none
+    low: np.ndarray  # f64 [d]
+    high: np.ndarray
+    least: np.ndarray  # the least positive |x|; inf for a feature of zeros
+    total: DD  # sum of x - origin
+    square: DD  # sum of (x - origin)^2
+    weighted_total: DD
+    weighted_square: DD
+
+    def merge(self, other: Scan) -> Scan:
+        return Scan(
+            self.rows + other.rows,
+            self.mass + other.mass,
+            max(self.heaviest, other.heaviest),
+            min(self.lightest, other.lightest),
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            np.minimum(self.least, other.least),
+            self.total + other.total,
+            self.square + other.square,
+            self.weighted_total + other.weighted_total,
+            self.weighted_square + other.weighted_square,
+        )
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Exact sums over the rows that changed cluster: in minus out. sums f64 [k, K, d + 1], column d is the mass."""
+
+    sums: np.ndarray
+    moved: int
+
+    def merge(self, other: Delta) -> Delta:
+        return Delta(self.sums + other.sums, self.moved + other.moved)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Total weighted cost; weight and number of rows of each cluster."""
+
+    total: DD
+    mass: DD
+    rows: np.ndarray  # i64 [k]
+
+    def merge(self, other: Cost) -> Cost:
+        return Cost(self.total + other.total, self.mass + other.mass, self.rows + other.rows)
+
+
+@dataclass(frozen=True)
+class Top:
+    """The m rows of highest key: highest first, lowest row on ties."""
+
+    size: int
+    key: np.ndarray  # f64 [<= m]
+    row: np.ndarray  # i64 [<= m], global
+    X: np.ndarray  # [<= m, d]
+    weight: np.ndarray  # f64 [<= m]
+    label: np.ndarray  # i32 [<= m]
+
+    def merge(self, other: Top) -> Top:
+        both = [np.concatenate(pair) for pair in zip(self._columns(), other._columns(), strict=True)]
+        first = np.lexsort((both[1], -both[0]))[: self.size]
+        return Top(self.size, *(column[first] for column in both))
+
+    def _columns(self) -> Sequence[np.ndarray]:
+        return self.key, self.row, self.X, self.weight, self.label
+
+
+@dataclass(frozen=True)
+class Potentials:
+    """Integer potentials by block of rows under each trial centre, and the largest cost left."""
+
+    blocks: dict[tuple[int, int], np.ndarray]  # (first row, first block) of a chunk -> i64 [trials, blocks]
+    largest: np.ndarray  # f64 [trials]
+
+    def merge(self, other: Potentials) -> Potentials:
+        return Potentials({**self.blocks, **other.blocks}, np.maximum(self.largest, other.largest))
+
+    def dense(self, blocks: int) -> np.ndarray:
+        """All blocks, i64 [trials, blocks]; chunks may share a block at their border."""
+        out = np.zeros((len(self.largest), blocks), np.int64)
+        for (_, first), part in self.blocks.items():
+            out[:, first : first + part.shape[1]] += part
+        return out

@@ -1,0 +1,1 @@
+"""Where rows come from: resident arrays and streams, one verb for both."""

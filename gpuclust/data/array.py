@@ -1,0 +1,47 @@
+"""Rows that are in memory: one chunk, or several where a chunk size is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Array, Backend, Chunk
+from .source import Source
+
+
+class ArraySource(Source):
+    """X [n, d] dense or CSR on the backend's device, weight f64 [n] or None."""
+
+    def __init__(self, X: Array, weight: Array | None, backend: Backend, chunk_rows: int | None = None, stays: bool = False):
+        super().__init__(backend, X.shape[0], X.shape[1], X.dtype)
+        self._X, self._weight, self._rows = X, weight, chunk_rows or max(1, X.shape[0])
+        self._stays = stays  # results stay on the device, as the data did
+
+    @property
+    def sparse(self) -> bool:
+        return hasattr(self._X, "tocsr")
+
+    @property
+    def host_rows(self) -> Any:
+        return self._X if self.sparse else self.backend.to_host(self._X)
+
+    @property
+    def host_weight(self) -> np.ndarray | None:
+        return None if self._weight is None else self.backend.to_host(self._weight)
+
+    def placed(self, column: Array) -> Any:
+        return column if self._stays else self.backend.to_host(column)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for start in range(0, self.n_rows, self._rows):
+            yield self._slice(start, min(start + self._rows, self.n_rows))
+
+    def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
+        return [self._slice(start, stop) for start, stop in ranges]
+
+    def _slice(self, start: int, stop: int) -> Chunk:
+        weight = None if self._weight is None else self._weight[start:stop]
+        X = self._X if stop - start == self.n_rows else self._X[start:stop]
+        return self._chunk(X, weight, start)

@@ -1,0 +1,88 @@
+"""Rows of a Parquet file through pyarrow, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from .readers import Reader, Rows
+
+
+class ParquetReader(Reader):
+    """Numeric columns of one Parquet file, in file order or as named; `weight` names the column of weights."""
+
+    def __init__(self, path: Any, columns: Sequence[str] | None = None, weight: str | None = None):
+        self._path, self._weight, self.weighted = path, weight, weight is not None
+        file = self._file()
+        present = file.schema_arrow.names
+        self.names = list(columns) if columns is not None else [c for c in present if c != weight]
+        for name in [*self.names, *([] if weight is None else [weight])]:
+            if name not in present:
+                raise DataError(f"{path} has no column {name!r}; it has {', '.join(map(str, present))}.")
+        self.dtype = self._common_type(file)
+        self.n_rows, self.n_features = file.metadata.num_rows, len(self.names)
+        if not self.n_rows or not self.n_features:
+            raise DataError(f"{path} is empty ({self.n_rows} rows, {self.n_features} columns).")
+        sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+
+    def _file(self) -> Any:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError:
+            raise DataError("Reading Parquet needs pyarrow: pip install 'gpuclust[files]'.") from None
+        try:
+            return pq.ParquetFile(self._path)
+        except FileNotFoundError:
+            raise DataError(f"{self._path} does not exist.") from None
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{self._path} is not a readable Parquet file: {error}") from None
+
+    def _common_type(self, file: Any) -> np.dtype:
+        import pyarrow.types as kinds
+
+        fields = [file.schema_arrow.field(name) for name in self.names or []]
+        text = [f.name for f in fields if not (kinds.is_floating(f.type) or kinds.is_integer(f.type) or kinds.is_boolean(f.type))]
+        if text:
+            raise DataError(f"{self._path}: not numeric: {', '.join(text)}. Choose numeric columns or encode these first.")
+        return np.dtype(np.float32 if all(kinds.is_float32(f.type) for f in fields) else np.float64)
+
+    def blocks(self, rows: int) -> Iterator[Rows]:
+        import pyarrow as pa
+
+        try:
+            for batch in self._file().iter_batches(batch_size=rows, columns=self._wanted()):
+                yield self._rows(batch)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{self._path} cannot be read: {error}") from None
+
+    def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
+        file, out = self._file(), []
+        for start, stop in ranges:
+            first, last = (int(np.searchsorted(self._starts, i, side="right")) - 1 for i in (start, stop - 1))
+            table = file.read_row_groups(list(range(first, last + 1)), columns=self._wanted())
+            out.append(self._rows(table.slice(start - int(self._starts[first]), stop - start)))
+        return out
+
+    def _wanted(self) -> list[str]:
+        return [*(self.names or []), *([] if self._weight is None else [self._weight])]
+
+    def _rows(self, table: Any) -> Rows:
+        X = np.empty((table.num_rows, self.n_features), self.dtype)
+        for f, name in enumerate(self.names or []):
+            X[:, f] = _numbers(table.column(name))
+        weight = None if self._weight is None else _numbers(table.column(self._weight)).astype(np.float64)
+        return X, weight
+
+
+def _numbers(column: Any) -> np.ndarray:
+    """A column as numbers, missing values as NaN."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    return column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()

@@ -1,0 +1,99 @@
+"""A source of rows: it folds a step over chunks and keeps what belongs to each row (the ledger)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..backends.base import Array, Backend, Chunk
+from ..backends.statistics import Statistic
+
+S = TypeVar("S", bound=Statistic)
+
+
+class Source(ABC):
+    """Rows [n_rows, n_features] behind one verb, `fold`."""
+
+    def __init__(self, backend: Backend, n_rows: int | None, n_features: int, dtype: Any):
+        self.backend, self.n_features, self.dtype = backend, n_features, np.dtype(dtype)
+        self._n_rows = n_rows
+        self._ledger: dict[str, Array] = {}
+        self.n_passes = 0
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows; a source that cannot know counts them in a pass of its own."""
+        if self._n_rows is None:
+            self.n_passes += 1
+            self._n_rows = sum(chunk.X.shape[0] for chunk in self._chunks())
+        return self._n_rows
+
+    @abstractmethod
+    def _chunks(self) -> Iterator[Chunk]:
+        """All rows once, in order."""
+
+    @abstractmethod
+    def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
+        """The rows of each [start, stop), with their slices of the ledger."""
+
+    def fold(self, step: Callable[..., S], *args: Any) -> S:
+        """`step(backend, chunk, *args)` over all chunks, merged in row order. One pass over the data."""
+        self.n_passes += 1
+        return reduce(lambda a, b: a.merge(b), (step(self.backend, chunk, *args) for chunk in self._chunks()))
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows once, in order, for results that are as long as the data. One pass."""
+        self.n_passes += 1
+        return self._chunks()
+
+    @property
+    def host_rows(self) -> Any:
+        """All rows as one host array or matrix, where they are in memory; else None."""
+        return None
+
+    @property
+    def host_weight(self) -> np.ndarray | None:
+        """All weights on the host; None where rows count once."""
+        return None
+
+    def placed(self, column: Array) -> Any:
+        """A ledger column where the caller's data live."""
+        return self.backend.to_host(column)
+
+    @property
+    def sparse(self) -> bool:
+        return False
+
+    def allocate(self, name: str, dtype: Any, fill: Any, width: int | None = None) -> None:
+        """A ledger column (or `width` of them), one entry a row; filled anew where it is there already."""
+        shape = (self.n_rows,) if width is None else (self.n_rows, width)
+        present = self._ledger.get(name)
+        if present is not None and present.shape == shape and present.dtype == dtype:
+            present[...] = fill
+        else:
+            self._ledger[name] = self.backend.full(shape, fill, dtype)
+
+    def release(self, *names: str) -> None:
+        for name in names:
+            self._ledger.pop(name, None)
+
+    def rows(self, name: str) -> Array:
+        """A whole ledger column, on the device."""
+        return self._ledger[name]
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """Rows by global index, in the order asked for, dense, on the host."""
+        chunks = self.slices([(int(i), int(i) + 1) for i in index])
+        return np.concatenate([_dense(self.backend.to_host(c.X)) for c in chunks])
+
+    def _chunk(self, X: Array, weight: Array | None, start: int) -> Chunk:
+        stop = start + X.shape[0]
+        return Chunk(X, weight, start, {name: column[start:stop] for name, column in self._ledger.items()})
+
+
+def _dense(X: Any) -> np.ndarray:
+    return X.toarray() if hasattr(X, "toarray") else np.asarray(X)

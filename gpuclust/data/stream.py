@@ -1,0 +1,131 @@
+"""Rows that are read in chunks; the next chunk is read in the background while this one computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Backend, Chunk
+from ..config import get_config
+from ..errors import DataError
+from .parquet import ParquetReader
+from .plan import chunk_rows
+from .readers import IterableReader, NpyReader, Reader, Rows
+from .source import Source
+
+MEMMAP_FROM = 256 << 20  # bytes; smaller memmaps are used like arrays
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Data to be read in chunks; made by `gpuclust.stream`."""
+
+    data: Any
+    columns: Sequence[Any] | None = None
+    weight: Any = None
+
+    @property
+    def weighted(self) -> bool:
+        return self.weight is not None
+
+    def open(self) -> Reader:
+        if isinstance(self.data, np.memmap):
+            return NpyReader.of_memmap(self.data)
+        if not isinstance(self.data, (str, os.PathLike)):
+            return IterableReader(self.data, self.columns)
+        suffix = os.path.splitext(self.data)[1].lower()
+        if suffix == ".npy":
+            return NpyReader(self.data, self.columns, self.weight)
+        if suffix in (".parquet", ".pq"):
+            return ParquetReader(self.data, self.columns, self.weight)
+        raise DataError(f"{self.data}: files are streamed from .npy and .parquet, not from {suffix or 'no suffix'!r}.")
+
+
+def stream(
+    data: str | os.PathLike[str] | Iterable[Any], columns: Sequence[Any] | None = None, weight: Any = None
+) -> Stream:
+    """Data that are read in chunks, several times, without ever being in memory whole.
+
+    Parameters
+    ----------
+    data : path or re-iterable
+        A .npy file (2-D, C order), a .parquet file, a memmap, or a re-iterable (a list, or a function that returns an
+        iterator) of chunks ``X`` or ``(X, sample_weight)``.
+    columns : sequence, optional
+        Columns to use: names for Parquet, indices otherwise. Default: all but the weights.
+    weight : str or int, optional
+        Column that holds the sample weights (files only).
+
+    Returns
+    -------
+    Stream
+        To be passed as `X` to `fit`, `predict`, `transform` or `score`.
+
+    Raises
+    ------
+    DataError
+        When it is opened: file missing, truncated, of another format, empty, or with columns that are not numbers.
+    """
+    return Stream(data, columns, weight)
+
+
+def wants_stream(X: Any) -> bool:
+    """Whether a memmap is large enough (or the memory budget small enough) to be read in chunks."""
+    if not isinstance(X, np.memmap) or X.ndim != 2 or X.filename is None or not X.flags.c_contiguous:
+        return False
+    if getattr(X, "_mmap", None) is None or X.dtype.kind not in "fiub" or X.mode not in ("r", "r+"):
+        return False
+    budget = get_config().memory
+    return X.nbytes >= (MEMMAP_FROM if budget is None else min(MEMMAP_FROM, budget))
+
+
+class StreamSource(Source):
+    """Chunks of a reader. `weight` f64 [n] is the caller's own, where the reader carries none."""
+
+    def __init__(self, reader: Reader, weight: np.ndarray | None, backend: Backend, chunk_size: int | None = None):
+        super().__init__(backend, reader.n_rows, reader.n_features, reader.dtype)
+        self._reader, self._weight = reader, weight
+        self._rows = chunk_rows(reader.n_rows, reader.n_features * reader.dtype.itemsize, chunk_size)
+        if weight is not None and self.n_rows != len(weight):
+            raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({self.n_rows},)!")
+
+    @property
+    def host_weight(self) -> np.ndarray | None:
+        if self._weight is not None or not self._reader.weighted:
+            return self._weight
+        return np.concatenate([weight for _, weight in self._reader.blocks(self._rows)])  # type: ignore[arg-type]
+
+    def _chunks(self) -> Iterator[Chunk]:
+        start = 0
+        with closing(_ahead(self._reader.blocks(self._rows))) as blocks:
+            for rows in blocks:
+                yield self._placed(rows, start)
+                start += len(rows[0])
+
+    def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
+        parts = self._reader.slices(ranges)
+        return [self._placed(rows, start) for rows, (start, _) in zip(parts, ranges, strict=True)]
+
+    def _placed(self, rows: Rows, start: int) -> Chunk:
+        X, weight = rows
+        if self._weight is not None:
+            weight = self._weight[start : start + len(X)]
+        elif weight is not None and not np.all((weight >= 0) & np.isfinite(weight)):
+            raise DataError(f"Weights must be finite and not negative (rows {start} to {start + len(X) - 1}).")
+        device_weight = None if weight is None else self.backend.upload(weight, np.float64)
+        return self._chunk(self.backend.upload(X, self.dtype), device_weight, start)
+
+
+def _ahead(blocks: Iterator[Rows]) -> Iterator[Rows]:
+    """The same blocks, each read by a thread of its own while the one before is in use."""
+    with ThreadPoolExecutor(1, thread_name_prefix="gpuclust-read") as pool:
+        coming = pool.submit(next, blocks, None)
+        while (rows := coming.result()) is not None:
+            coming = pool.submit(next, blocks, None)
+            yield rows

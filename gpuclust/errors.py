@@ -1,0 +1,25 @@
+"""Exceptions and warnings; every message says what to do."""
+
+
+class GpuclustError(Exception):
+    """Base of gpuclust's own errors."""
+
+
+class DeviceUnavailableError(GpuclustError, RuntimeError):
+    """A device was asked for by name and cannot be used; the message gives the line that installs what is missing."""
+
+
+class DeviceMemoryError(GpuclustError, MemoryError):
+    """The work does not fit the device or the memory budget; the message gives needed and free bytes and what fits."""
+
+
+class DataError(GpuclustError, ValueError):
+    """The data cannot be clustered as they are; the message says which part and why."""
+
+
+class ModelFileError(GpuclustError, ValueError):
+    """A model file is damaged, of another kind or of a newer format; the message says which."""
+
+
+class DeviceFallbackWarning(UserWarning):
+    """`device='auto'` found a GPU that it cannot use and runs on the CPU; given once, with the reason."""

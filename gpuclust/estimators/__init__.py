@@ -1,0 +1,1 @@
+"""Estimators: thin shells with scikit-learn's interface."""

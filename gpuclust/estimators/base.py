@@ -1,0 +1,142 @@
+"""What every estimator with centres shares: prediction, distances, score."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ..backends.base import Backend, Centers, Chunk
+from ..backends.frame import Frame
+from ..backends.layout import Layout
+from ..backends.select import select
+from ..backends.statistics import Cost
+from ..data.source import Source
+from ..validation import is_stream, open_source
+
+
+class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """Base of the estimators whose clusters are centres. State is held in host arrays only."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random", "k-means||"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "device": [str],
+        "chunk_size": [None, Interval(Integral, 1, None, closed="left")],
+    }
+
+    cluster_centers_: np.ndarray
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def predict(self, X: Any) -> Any:
+        """Nearest centre of each row (lowest index on ties), exact in float64.
+
+        Parameters
+        ----------
+        X : array-like, sparse CSR, stream or path of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : int32 array of shape (n_samples,)
+            Where X lives: NumPy for host data, CuPy for CuPy.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ValueError
+            If X has another number of features, or NaN or infinite values.
+        """
+        source = self._open(X)
+        stage = self._stage(source)
+        parts = [source.backend.nearest(chunk.X, stage) for chunk in source.chunks()]
+        return self._return(X, source.backend, parts)
+
+    def transform(self, X: Any) -> Any:
+        """Distances to the centres.
+
+        Parameters
+        ----------
+        X : array-like, sparse CSR, stream or path of shape (n_samples, n_features)
+
+        Returns
+        -------
+        distances : array of shape (n_samples, n_clusters)
+            In X's dtype.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict`.
+        """
+        source = self._open(X)
+        centers = self.cluster_centers_.astype(np.float64)
+        parts = [source.backend.distances(chunk.X, centers, source.dtype) for chunk in source.chunks()]
+        return self._return(X, source.backend, parts)
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """`fit(X).transform(X)`."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)  # type: ignore[attr-defined]
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Minus the cost of X under the fitted centres.
+
+        Parameters
+        ----------
+        X : array-like, sparse CSR, stream or path of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict`.
+        """
+        source = self._open(X, sample_weight)
+        cost: Cost = source.fold(_score, self._stage(source))
+        return -float(cost.total.value())
+
+    def _open(self, X: Any, sample_weight: Any = None) -> Source:
+        check_is_fitted(self)
+        backend = select(self.device).backend
+        return open_source(self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size)
+
+    def _stage(self, source: Source) -> Centers:
+        centers = self.cluster_centers_.astype(np.float64)
+        frame = Frame.around(centers, source.dtype, centre=not source.sparse)
+        return source.backend.pack(centers, frame, Layout.build(centers, 1), None)
+
+    def _return(self, X: Any, backend: Backend, parts: list[Any]) -> Any:
+        """Parts joined, on the device for device input, on the host for everything else."""
+        if backend.owns(X) and not is_stream(X):
+            return parts[0] if len(parts) == 1 else backend.joined(parts)
+        host = [backend.to_host(part) for part in parts]
+        return host[0] if len(host) == 1 else np.concatenate(host)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _score(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
+    label = backend.nearest(chunk.X, stage)
+    cost = backend.costs(chunk.X, stage.host, label)
+    return backend.total(cost, chunk.weight, label, len(stage.host))

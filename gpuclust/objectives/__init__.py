@@ -1,0 +1,1 @@
+"""Objectives: what a cluster's centre is, and what an assignment costs."""

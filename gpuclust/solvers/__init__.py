@@ -1,0 +1,1 @@
+"""Solvers: the fixed-point loop, seeding, mini-batches."""

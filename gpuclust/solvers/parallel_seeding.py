@@ -1,0 +1,78 @@
+"""k-means|| (Bahmani et al., "Scalable K-Means++", VLDB 2012): a handful of passes instead of one a centre.
+
+Each round draws 2 k rows at once in proportion to their cost, by exponential keys (Efraimidis and Spirakis, 2006):
+the rows of the 2 k largest keys. A key is a function of the seed and the row index, so the draw does not depend on
+chunks. The candidates, weighted by the rows nearest to them, are then clustered in memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends.base import Backend, Centers, Chunk
+from ..backends.cpu import CPUBackend
+from ..backends.frame import Frame
+from ..backends.layout import Layout, group_count
+from ..backends.statistics import Cost, Top
+from ..data.array import ArraySource
+from ..data.source import Source
+from ..objectives.mean import Mean
+from .iterate import iterate
+from .scan import scan
+from .seeding import first_row, plus_plus
+
+ROUNDS = 5
+OVERSAMPLING = 2
+
+
+def parallel(source: Source, frame: Frame, k: int, random_state: np.random.RandomState) -> np.ndarray:
+    """k centres f64 [k, d]."""
+    found = [source.take(np.array([first_row(source, frame, random_state)]))]
+    source.allocate("cost", np.float64, np.inf)
+    source.allocate("label", np.int32, 0)
+    seeds = random_state.randint(np.iinfo(np.int32).max, size=ROUNDS)
+    for seed in seeds:
+        top: Top = source.fold(_draw, _packed(source, frame, found[-1]), sum(map(len, found[:-1])), int(seed), k)
+        if not np.any(top.key > 0):
+            break
+        found.append(top.X[top.key > 0])
+    stage = _packed(source, frame, found[-1])
+    cost: Cost = source.fold(_close, stage, sum(map(len, found[:-1])), sum(map(len, found)))
+    source.release("cost")
+    return _recluster(np.concatenate(found), cost.mass.value(), k, random_state)
+
+
+def _packed(source: Source, frame: Frame, centers: np.ndarray) -> Centers:
+    centers = centers.astype(np.float64)
+    layout = Layout.build(centers, group_count(*centers.shape, source.dtype.itemsize))
+    return source.backend.pack(centers, frame, layout, None)
+
+
+def _nearer(backend: Backend, chunk: Chunk, stage: Centers, first: int) -> None:
+    """Fold new candidates, numbered from `first`, into the rows' costs and labels."""
+    label = backend.nearest(chunk.X, stage)
+    cost = backend.costs(chunk.X, stage.host, label)
+    better = cost < chunk.rows["cost"]
+    chunk.rows["cost"][better] = cost[better]
+    chunk.rows["label"][better] = label[better] + first
+
+
+def _draw(backend: Backend, chunk: Chunk, stage: Centers, first: int, seed: int, k: int) -> Top:
+    _nearer(backend, chunk, stage, first)
+    return backend.race(chunk, seed, OVERSAMPLING * k)
+
+
+def _close(backend: Backend, chunk: Chunk, stage: Centers, first: int, count: int) -> Cost:
+    _nearer(backend, chunk, stage, first)
+    return backend.total(chunk.rows["cost"], chunk.weight, chunk.rows["label"], count)
+
+
+def _recluster(rows: np.ndarray, mass: np.ndarray, k: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Weighted k-means++ and Lloyd on the candidates; too few candidates are repeated."""
+    if len(rows) <= k:
+        return rows[np.arange(k) % len(rows)].astype(np.float64)
+    small = ArraySource(np.ascontiguousarray(rows, np.float64), np.ascontiguousarray(mass), CPUBackend())
+    frame = scan(small)
+    centers, _ = plus_plus(small, frame, k, random_state)
+    objective, params = Mean.start(small, frame, centers)
+    return iterate(small, objective, params, max_iter=20, tol=1e-4 * frame.variance).params.centers

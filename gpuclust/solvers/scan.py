@@ -1,0 +1,34 @@
+"""The first pass: how many rows, their range and moments; finite or not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends.base import Backend, Chunk
+from ..backends.frame import Frame
+from ..backends.statistics import Scan
+from ..data.source import Source
+
+
+def scan(source: Source, *, centre: bool = True) -> Frame:
+    """The frame of a fit.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite (streams are not checked before this pass).
+    """
+    origin = source.take(np.array([0]))[0].astype(np.float64) if centre else np.zeros(source.n_features)
+    found: Scan = source.fold(_step, np.where(np.isfinite(origin), origin, 0.0))
+    bad = np.flatnonzero(~np.isfinite(found.total.hi))
+    if len(bad):
+        raise ValueError(
+            f"Input X contains NaN or infinity: feature {bad[0]}"
+            + (f" and {len(bad) - 1} more." if len(bad) > 1 else ".")
+            + " Drop or impute those rows first, for example with sklearn.impute.SimpleImputer."
+        )
+    return Frame.of(found, origin, source.dtype, centre=centre)
+
+
+def _step(backend: Backend, chunk: Chunk, origin: np.ndarray) -> Scan:
+    return backend.scan(chunk, origin)

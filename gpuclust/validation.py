@@ -1,0 +1,121 @@
+"""The one door: what a user hands over becomes a Source."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from .backends.base import Backend
+from .data.array import ArraySource
+from .data.source import Source
+from .data.stream import Stream, StreamSource, stream, wants_stream
+
+DTYPES = [np.float64, np.float32]
+
+
+def open_source(
+    estimator: Any,
+    X: Any,
+    sample_weight: Any,
+    backend: Backend,
+    *,
+    reset: bool,
+    chunk_size: int | None = None,
+    sparse: bool = True,
+) -> Source:
+    """Validated rows of any supported container, as a Source on `backend`.
+
+    Raises
+    ------
+    ValueError
+        What scikit-learn raises for the same input; DataError for files and streams that cannot be read.
+    """
+    if is_stream(X):
+        opened = X if isinstance(X, Stream) else stream(X)
+        return _open_stream(estimator, opened, sample_weight, backend, reset, chunk_size)
+    device_array = _on_device(X)
+    if device_array is not None:
+        return _open_device(estimator, device_array, sample_weight, backend, reset, chunk_size)
+    accept = "csr" if sparse else False
+    X = validate_data(
+        estimator, X, accept_sparse=accept, dtype=_dtypes(X), order="C", accept_large_sparse=False, reset=reset
+    )
+    weight = None
+    if sample_weight is not None:
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = backend.upload(weight, np.float64)
+    return ArraySource(backend.upload(X, X.dtype), weight, backend, chunk_size)
+
+
+def is_stream(X: Any) -> bool:
+    """Whether X is read in chunks: a path, `gpuclust.stream(...)`, or a memmap larger than it is worth to hold."""
+    return isinstance(X, (str, os.PathLike, Stream)) or wants_stream(X)
+
+
+def _dtypes(X: Any) -> Any:
+    """float32 frames stay float32: scikit-learn asks the frame for an array first, which widens some of them."""
+    if isinstance(X, np.ndarray) or sp.issparse(X) or not (hasattr(X, "schema") or hasattr(X, "dtypes")):
+        return DTYPES
+    import narwhals.stable.v2 as nw
+
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame):
+        return DTYPES
+    return np.float32 if set(frame.schema.values()) == {nw.Float32} else DTYPES
+
+
+def _on_device(X: Any) -> Any:
+    """A CUDA array (CuPy, or anything with its interface or DLPack on a CUDA device), else None."""
+    if isinstance(X, np.ndarray) or not (hasattr(X, "__cuda_array_interface__") or _dlpack_on_cuda(X)):
+        return None
+    import cupy
+
+    return cupy.asarray(X) if hasattr(X, "__cuda_array_interface__") else cupy.from_dlpack(X)
+
+
+def _dlpack_on_cuda(X: Any) -> bool:
+    return hasattr(X, "__dlpack_device__") and int(X.__dlpack_device__()[0]) == 2
+
+
+def _open_device(
+    estimator: Any, X: Any, sample_weight: Any, backend: Backend, reset: bool, chunk_size: int | None
+) -> Source:
+    """Rows that live on a GPU: shape and dtype are checked here, values in the first pass."""
+    if backend.name == "cpu":
+        return open_source(estimator, X.get(), _host(sample_weight), backend, reset=reset, chunk_size=chunk_size)
+    if X.ndim != 2:
+        raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
+    dtype = X.dtype if X.dtype in DTYPES else np.dtype(np.float64)
+    validate_data(estimator, np.empty((1, X.shape[1]), dtype), reset=reset)
+    weight = None
+    if sample_weight is not None:
+        weight = _check_sample_weight(_host(sample_weight), np.empty((X.shape[0], 1)), dtype=np.float64)
+        weight = backend.upload(weight, np.float64)
+    return ArraySource(backend.upload(X, dtype), weight, backend, chunk_size, stays=True)
+
+
+def _host(array: Any) -> Any:
+    return array.get() if hasattr(array, "get") and hasattr(array, "__cuda_array_interface__") else array
+
+
+def _open_stream(
+    estimator: Any, opened: Stream, sample_weight: Any, backend: Backend, reset: bool, chunk_size: int | None
+) -> Source:
+    if sample_weight is not None and opened.weighted:
+        raise ValueError("The stream carries weights already; pass sample_weight or stream(weight=...), not both.")
+    weight = None
+    if sample_weight is not None:
+        holder = np.empty((len(sample_weight), 1))
+        weight = _check_sample_weight(sample_weight, holder, dtype=np.float64, ensure_non_negative=True)
+    reader = opened.open()
+    face = np.zeros((1, reader.n_features), reader.dtype)
+    if reader.names is not None:
+        import pandas as pd
+
+        face = pd.DataFrame(face, columns=list(reader.names))
+    validate_data(estimator, face, reset=reset, dtype=DTYPES)
+    return StreamSource(reader, weight, backend, chunk_size)
