@@ -86,12 +86,12 @@ def assign(estimator: Any, rows: Any) -> Any:
 
 def print_sizes(labels: Any, clusters: int, seconds: float, target: Path) -> None:
     """Print how many rows each cluster got."""
-    import numpy as np
+    from gpuclust.cli.scan import sizes
 
-    sizes = np.bincount(labels, minlength=clusters)
-    largest = sizes.argsort(kind="stable")[::-1][:20]
+    counts = sizes(labels, clusters)
+    largest = counts.argsort(kind="stable")[::-1][:20]
     shown = ", ".join(
-        [*(f"{cluster}: {sizes[cluster]:,}" for cluster in largest), *(["..."] if clusters > 20 else [])]
+        [*(f"{cluster}: {counts[cluster]:,}" for cluster in largest), *(["..."] if clusters > 20 else [])]
     )
     print(f"{len(labels):,} rows in {seconds:.2f} s; rows per cluster: {shown}")
     print(f"written: {target}")

@@ -44,7 +44,7 @@ def _header_rules(header: dict[str, Any]) -> Iterator[tuple[bool, str]]:
     names, width = header.get("feature_names_in"), header.get("n_features_in")
     params = header.get("params")
     yield (
-        header.get("class") in CLASSES,
+        header.get("class") in tuple(CLASSES),
         f"its class is {header.get('class')!r}, not one of {', '.join(CLASSES)}",
     )
     yield isinstance(params, dict), "its parameters are missing"
