@@ -1,7 +1,8 @@
 """Start-up: how long a new process takes to its first finished fit, over importing scikit-learn's KMeans.
 
-The compiled kernels are cached on disk: the first process of an empty cache compiles and is reported apart;
-the later ones count. All processes are fresh interpreters, in turns.
+The compiled kernels are cached on disk. The first process of a shape compiles what the shapes before it (from
+an empty cache on) have not, and is reported apart; the later ones count. All processes are fresh
+interpreters, in turns.
 """
 
 from __future__ import annotations
@@ -62,13 +63,11 @@ def middle(runs: list[tuple[float, bool]]) -> tuple[float, bool]:
     return statistics.median(clean or [took for took, _ in runs]), not clean
 
 
-def one_shape(
-    options: argparse.Namespace, folder: Path, index: int, shape: tuple[str, int, int, str]
-) -> dict[str, Any]:
+def one_shape(options: argparse.Namespace, folder: Path, shape: tuple[str, int, int, str]) -> dict[str, Any]:
     """Measure one estimator and shape with a cache of its own."""
     estimator, d, k, dtype = shape
     program = FIT.format(estimator=estimator, d=d, k=k, dtype=dtype, device=options.device)
-    cache = folder / str(index)
+    cache = folder / "cache"
     row: dict[str, Any] = {"fit": f"{estimator}, {dtype}, d={d}, k={k}", "first": launch(program, cache)[0]}
     later, imports = [], []
     for _ in range(options.repeats):
@@ -90,8 +89,8 @@ def main() -> None:
     rows = []
     with scratch(options) as folder:
         launch(IMPORT, folder)  # brings scikit-learn's files into the page cache
-        for index, shape in enumerate(SHAPES[:1] if options.quick else SHAPES):
-            rows.append(one_shape(options, folder, index, shape))
+        for shape in SHAPES[:1] if options.quick else SHAPES:
+            rows.append(one_shape(options, folder, shape))
             recorder.add(rows[-1])
     body = [[row["fit"], row["first"], row["later"], row["over"]] for row in rows]
     worst = max(row["over"] for row in rows)

@@ -12,6 +12,7 @@ relative distance from scikit-learn on float64 data (``fixed``) or from scikit-l
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,8 @@ class Contest:
             row["stopped_after"] = limit
             return False
         except WorkerError as error:
-            row["failed"] = str(error)
+            print(f"{library} failed: {error}", file=sys.stderr)
+            row["failed"] = error.reason
             return False
         self.runs[library].append(measured)
         self.centres[library] = value["centres"]
@@ -235,8 +237,7 @@ def print_rows(case: data.Case, tol: float, rows: list[dict[str, Any]]) -> None:
     body = []
     for r in rows:
         wall = r.get("wall", f"> {r['stopped_after']:.1f}" if "stopped_after" in r else None)
-        remark = r.get("skipped") or r.get("failed", "").strip().splitlines()[-1:] or r["note"]
-        remark = remark if isinstance(remark, str) else remark[0]
+        remark = r.get("skipped") or r.get("failed") or r["note"]
         marks = (["contended"] if r.get("contended") else []) + ([remark] if remark else [])
         numbers = [
             r.get(f) for f in ("cpu", "n_iter", "inertia", "inertia_off", "extra_mb", "max_other", "warmup")
@@ -258,6 +259,8 @@ def main() -> None:
     )
     options = made.parse_args()
     libraries = options.libs.split(",") if options.libs else list(PEERS)
+    if unknown := set(libraries) - set(PEERS):
+        made.error(f"unknown library: {', '.join(sorted(unknown))}")
     if options.mode == "converge":
         libraries = [name for name in libraries if name not in FIXED_ONLY]
     max_iter, tols, stop = SETTINGS[options.mode]

@@ -54,16 +54,18 @@ def machine() -> dict[str, Any]:
     }
 
 
+PRIVATE = {"--data": "$GPUCLUST_BENCH_DATA", "--out": "FILE", "--scratch": "FOLDER"}
+
+
 def command_line(options: argparse.Namespace) -> str:
-    """Return the command, with the private folder of the real sets replaced by the variable's name."""
-    words, skip = [], False
+    """Return the command without the names of this machine's folders."""
+    words: list[str] = []
     for word in sys.argv[1:]:
-        if skip or word.startswith("--data="):
-            continue_with = "$GPUCLUST_BENCH_DATA"
-            words.append(continue_with if skip else f"--data={continue_with}")
+        name = word.split("=", 1)[0]
+        if words and words[-1] in PRIVATE:
+            words.append(PRIVATE[words[-1]])
         else:
-            words.append(word)
-        skip = word in ("--data", "--out", "--scratch")
+            words.append(f"{name}={PRIVATE[name]}" if name in PRIVATE and "=" in word else word)
     return " ".join(["python", "-m", f"benchmarks.{options.benchmark}", *words])
 
 

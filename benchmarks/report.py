@@ -96,13 +96,18 @@ def seeding(result: Result) -> str:
 
 def predict(result: Result) -> str:
     """Render ``predict``."""
-    fields = ("ours", "sklearn", "ratio")
+    fields = ("ours", "sklearn", "ratio", "wrong", "sklearn_wrong")
     body = [
         [CASES[c["case"]].title, *(c[field] for field in fields)] for c in result["summary"]["comparisons"]
     ]
-    table = markdown(["case", "gpuclust rows/s", "scikit-learn rows/s", "ratio"], body)
+    table = markdown(
+        ["case", "gpuclust rows/s", "scikit-learn rows/s", "ratio", "wrong", "theirs wrong"], body
+    )
     line = mean_line(result["summary"], "scikit-learn's speed")
-    return f"**predict**\n\n{table}\n\n{line}"
+    return (
+        f"**predict**\n\n{table}\n\n{line}"
+        " Wrong: share of the rows whose label is not the nearest centre, checked in float64."
+    )
 
 
 def growing(result: Result) -> str:

@@ -61,7 +61,7 @@ def contest(
             row["warmup"] = row["worker"].call(seed=0, few=4)[1].wall
             found[library] = row
         except WorkerError as error:
-            print(f"{library} failed: {str(error).strip().splitlines()[-1]}")
+            print(f"{library} failed: {error.reason}")
     for seed in range(seeds):
         if seed and time.perf_counter() > deadline:
             break

@@ -20,6 +20,11 @@ SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the parent'
 class WorkerError(RuntimeError):
     """The library raised; the text is its traceback."""
 
+    @property
+    def reason(self) -> str:
+        """Return the last line, which names no file of this machine."""
+        return str(self).strip().splitlines()[-1]
+
 
 class TooSlow(RuntimeError):
     """The call was stopped at its time limit."""
