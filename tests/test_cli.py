@@ -356,7 +356,8 @@ def test_predict_refusals():
 @pytest.mark.parametrize(
     "arguments",
     [[], ["-k", "0"], ["-k", "two"], ["-k", "3", "--method", "x"], ["-k", "3", "--init", "x"],
-     ["-k", "3", "--no"], ["-k", "3", "--tol", "-1"], ["-k", "3", "--max-iter", "0"], ["-k", "3", "--seed", "-1"]],
+     ["-k", "3", "--no"], ["-k", "3", "--tol", "-1"], ["-k", "3", "--max-iter", "0"],
+     ["-k", "3", "--seed", "-1"]],
 )  # fmt: skip
 def test_options_that_the_parser_refuses(arguments):
     assert call("fit", store("npy"), *arguments).exit_code == 2
@@ -662,14 +663,16 @@ def start(*arguments):
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_interrupt(seconds):
     np.save("data.npy", RNG.uniform(size=(400_000, 8)).astype(np.float32))
-    process = start("fit", "data.npy", "-k", 200, "--tol", 0, "--max-iter", 100_000, "--out", "new/out")
-    give_up = time.monotonic() + 120
-    while not os.path.exists("new/out"):  # made just before the fit begins
-        assert process.poll() is None and time.monotonic() < give_up
-        time.sleep(0.02)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    output, error = process.communicate(timeout=120)
+    with start(
+        "fit", "data.npy", "-k", 200, "--tol", 0, "--max-iter", 100_000, "--out", "new/out"
+    ) as process:
+        give_up = time.monotonic() + 120
+        while not os.path.exists("new/out"):  # made just before the fit begins
+            assert process.poll() is None and time.monotonic() < give_up
+            time.sleep(0.02)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
     assert error == "gpuclust: interrupted; no output was written\n"
     assert output == ""
@@ -688,8 +691,8 @@ def test_interrupt_while_writing(monkeypatch):
 
 
 def test_a_real_process_reports_like_the_runner():
-    process = start("fit", "missing.npy", "-k", 2)
-    output, error = process.communicate(timeout=120)
+    with start("fit", "missing.npy", "-k", 2) as process:
+        output, error = process.communicate(timeout=120)
     assert (process.returncode, output) == (3, "")
     assert error.count("\n") == 1 and error.startswith("gpuclust: error: cannot read 'missing.npy'")
 

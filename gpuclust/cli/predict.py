@@ -37,8 +37,7 @@ def run(
         table = _open(data, columns, estimator)
         with Outputs(target.parent) as outputs:
             start = time.perf_counter()
-            with data_problems(table):
-                labels = assign(estimator, table.source)
+            labels = assign_blocks(estimator, table)
             seconds = time.perf_counter() - start
             outputs.write(target.name, labels_writer(labels, target.suffix))
     tell_notes([table.note] if table.note else [])
@@ -73,6 +72,17 @@ def _open(data: Path, columns: str | None, estimator: Any) -> Table:
             "choose them with --columns"
         )
     return table
+
+
+def assign_blocks(estimator: Any, table: Table) -> Any:
+    """Predict block by block: each block passes the checks of an array, so that no NaN gets a label."""
+    import numpy as np
+
+    labels = np.empty(table.rows, dtype=np.int32)
+    with data_problems(table):
+        for rows, X, _ in table.blocks():
+            labels[rows] = assign(estimator, X)
+    return labels
 
 
 def assign(estimator: Any, rows: Any) -> Any:
