@@ -310,9 +310,11 @@ def test_a_newer_format_says_how_to_read_it(path):
 def test_a_wrong_checksum_is_found(path):
     saved(path)
     header, tensors = parts(path)
-    craft(path, header | {"n_iter": header["n_iter"] + 1}, tensors, sign=False)
-    with pytest.raises(ModelFileError, match="checksum"):
-        load_model(path)
+    unsigned = {key: value for key, value in header.items() if key != "sha256"}
+    for changed in (header | {"n_iter": header["n_iter"] + 1}, header | {"sha256": 1}, unsigned):
+        craft(path, changed, tensors, sign=False)
+        with pytest.raises(ModelFileError, match="checksum"):
+            load_model(path)
 
 
 CENTERS = np.zeros((3, 3))

@@ -90,7 +90,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         check_model(header, tensors)
     except ModelFileError as error:
         raise ModelFileError(f"{os.fspath(path)}: {error}") from None
-    if header["sha256"] != digest(header, tensors):
+    if header.get("sha256") != digest(header, tensors):
         raise ModelFileError(f"{os.fspath(path)} is damaged: its checksum does not match its contents.")
     return _restore(header, tensors, path)
 
