@@ -5,16 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from .frame import Frame
 from .kernels import csr, csr_assign, csr_trials
+from .kernels.gather import WIDTH
 from .kernels.scan import FIELDS
 from .packing import alias
-from .threads import run, thread_count
+from .threads import run
 
 
-def upload(X: Any, dtype: Any) -> Any:
-    """X in `dtype` with indices that ascend inside a row, none twice: X itself where it is so already.
+class CSRRows(sp.csr_matrix):
+    """CSR rows whose slices are views; scipy copies them."""
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, slice) or key.step not in (None, 1):
+            return super().__getitem__(key)
+        start, stop, _ = key.indices(self.shape[0])
+        stop = max(start, stop)
+        first, last = self.indptr[start], self.indptr[stop]
+        pointers = self.indptr[start : stop + 1] - first
+        part = self.data[first:last], self.indices[first:last], pointers
+        return CSRRows(part, shape=(stop - start, self.shape[1]))
+
+
+def upload(X: Any, dtype: Any) -> CSRRows:
+    """X in `dtype` with indices that ascend inside a row, none twice: a view of X where it is so already.
 
     Raises
     ------
@@ -22,17 +38,17 @@ def upload(X: Any, dtype: Any) -> Any:
         If an index or a row pointer is out of range.
     """
     X = X.astype(dtype, copy=False)
-    state = csr.form(alias(X.indices), alias(X.indptr), X.shape[1])
-    if state == csr.SORTED:
-        return X
-    if state == csr.BROKEN:
+    view = CSRRows((X.data, X.indices, X.indptr), shape=X.shape)
+    form = csr.form(alias(view.indices), alias(view.indptr), X.shape[1])
+    if form == csr.BROKEN:
         raise ValueError("The sparse matrix is broken: an index or a row pointer is out of range.")
-    # A fresh matrix: what scipy has cached about X may be out of date. Two transpositions sort without reordering
-    # duplicates, so that they add up as in X.toarray().
-    fresh = type(X)((X.data, X.indices, X.indptr), shape=X.shape).tocsc().tocsr()
+    if form == csr.SORTED:
+        return view
+    # Two transpositions sort without reordering duplicates: these add up as in X.toarray().
+    fresh = view.tocsc().tocsr()
     fresh.has_canonical_format = False
     fresh.sum_duplicates()
-    return fresh
+    return CSRRows(fresh)
 
 
 def rows(X: Any) -> csr.Rows:
@@ -42,8 +58,8 @@ def rows(X: Any) -> csr.Rows:
 def pack_centers(centers: np.ndarray, frame: Frame, before: np.ndarray | None) -> csr_assign.PackedCSR:
     """Scaled, float32, feature by feature; with how far each moved from `before` (None: no bounds to age)."""
     (k, d), scale = centers.shape, float(frame.scale)
-    padded = k + -k % csr_assign.WIDTH
-    columns = np.zeros((d, padded), np.float32)
+    padded = k + -k % WIDTH
+    columns = np.zeros(d * padded, np.float32)
     hi, lo, moved = np.empty(k), np.empty(k), np.empty(k)
     old = np.empty((0, d)) if before is None else np.ascontiguousarray(before)
     run(csr_assign.pack_pass, centers, old, scale, columns, hi, lo, moved)
@@ -120,11 +136,10 @@ def trials(
     inverse: float, start: int, blocks: np.ndarray, largest: np.ndarray,
 ) -> None:  # fmt: skip
     """Fold `known` into the rows' costs, and the potentials under each trial centre into blocks of rows."""
-    scale = float(frame.scale)
-    columns, square = _trial_columns(known, trial, frame)
+    packed = _pack_trials(known, trial, frame)
     run(
-        csr_trials.trials_pass, rows(X), weight, cost, known is not None, scale, columns, square, len(trial),
-        inverse, start, blocks, largest,
+        csr_trials.trials_pass, rows(X), weight, cost, known is not None, packed, len(trial), inverse, start,
+        blocks, largest,
     )  # fmt: skip
 
 
@@ -132,12 +147,19 @@ def potentials(
     X: Any, weight: np.ndarray, cost: np.ndarray, frame: Frame, known: np.ndarray | None, inverse: float, out: np.ndarray
 ) -> None:
     """Integer potential of every row, once `known` is folded in."""
-    columns, square = _trial_columns(known, np.empty((0, X.shape[1])), frame)
-    csr_trials.row_potentials(rows(X), weight, cost, float(frame.scale), columns, square, inverse, out)
+    packed = _pack_trials(known, np.empty((0, X.shape[1])), frame)
+    csr_trials.row_potentials(rows(X), weight, cost, packed, inverse, out)
 
 
-def _trial_columns(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """The known centre (if any) and the trial centres, scaled, f64 [d, width], and their squares."""
+def _pack_trials(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> csr_trials.Trials:
     centers = trial if known is None else np.concatenate([known[None], trial])
-    columns = np.ascontiguousarray(centers.T, np.float64) * float(frame.scale)
-    return columns, csr_trials.plain_squares(columns)
+    count, d = centers.shape
+    features = np.flatnonzero(np.any(centers != 0, axis=0))
+    place = np.zeros(d, np.int32)
+    place[features] = np.arange(1, len(features) + 1)
+    table = np.zeros((len(features) + 1, count + -count % WIDTH))
+    table[1:, :count] = centers[:, features].T
+    table *= float(frame.scale)
+    square = np.empty(count)
+    csr_trials.squares(table.ravel(), table.shape[1], square)
+    return csr_trials.Trials(place, table.ravel(), square, float(frame.scale))

@@ -13,9 +13,9 @@ import numpy as np
 from numba import njit, prange
 
 from .csr import centre_square, direct_cost, pair_cost
+from .gather import add_products, square_norm
 
 WINDOW = 256  # rows that a thread takes at a time
-WIDTH = 8  # centres are padded to whole vectors
 STRIP = 64  # features transposed together
 UP, DOWN = np.float32(1 + 2**-20), np.float32(1 - 2**-20)  # outward rounding of float32 bounds
 MOST = np.float32(3.4e38)
@@ -30,7 +30,7 @@ class PackedCSR(NamedTuple):
     centers: Any  # f64 [k, d]
     hi: Any  # f64 [k]: |c|^2 = hi + lo
     lo: Any
-    columns: Any  # f32 [d, padded k]: -2 c, scaled
+    columns: Any  # f32 [d * padded k]: -2 c, scaled, feature by feature
     start: Any  # f32 [padded k]: |c|^2, scaled; +inf for padding
     norms: Any  # f64 [k]: upper bounds of |c|, scaled
     widest: Any  # their largest
@@ -46,6 +46,7 @@ class PackedCSR(NamedTuple):
 def pack_pass(centers, before, scale, columns, hi, lo, moved, threads):
     """columns, hi, lo as in `PackedCSR`; moved f64 [k] OUT <- |c - before|^2 (0 without `before`)."""
     k, d = centers.shape
+    width = columns.shape[0] // d
     for t in prange(threads):
         for j in range(t, k, threads):
             hi[j], lo[j] = centre_square(centers[j])
@@ -58,23 +59,7 @@ def pack_pass(centers, before, scale, columns, hi, lo, moved, threads):
         for first in range(t * STRIP, d, threads * STRIP):
             for j in range(k):
                 for f in range(first, min(first + STRIP, d)):
-                    columns[f, j] = np.float32(-2.0 * scale * centers[j, f])
-
-
-@njit(fastmath={"contract"})
-def _score(rows, i, cen, score):
-    """score f32 [padded k] <- |c|^2 - 2 x.c; returns |x|^2."""
-    width = score.shape[0]
-    for s in range(width):
-        score[s] = cen.start[s]
-    total = 0.0
-    for p in range(rows.indptr[i], rows.indptr[i + 1]):
-        x = np.float64(rows.data[p]) * cen.scale
-        total += x * x
-        v, c = np.float32(x), cen.columns[rows.indices[p]]
-        for s in range(width):
-            score[s] += v * c[s]
-    return total
+                    columns[f * width + j] = np.float32(-2.0 * scale * centers[j, f])
 
 
 @njit
@@ -158,10 +143,13 @@ def _decide(rows, i, cen, chosen, count, cost):
 @njit
 def _nearest(rows, i, cen, score, chosen, cost):
     """(label, upper bound, lower bound) of row i; the lower bound holds for all centres but the label."""
-    square = _score(rows, i, cen, score)
+    start, stop = rows.indptr[i], rows.indptr[i + 1]
+    square = square_norm(rows.data, start, stop, cen.scale)
+    score[:] = cen.start
+    add_products(rows.data, rows.indices, start, stop, cen.scale, cen.columns, score)
     one, two, best = _best_two(score)
     xn = np.sqrt(square) * (1 + 1e-6)
-    delta = (2.0 * (rows.indptr[i + 1] - rows.indptr[i]) + 16.0) * 2.0**-24
+    delta = (2.0 * (stop - start) + 16.0) * 2.0**-24
     own = _margin(cen, delta, xn, cen.norms[best])
     reach = np.sqrt(max(one + square, 0.0) + own)
     trusted = (xn + cen.widest) ** 2 < RANGE
@@ -176,15 +164,15 @@ def _nearest(rows, i, cen, score, chosen, cost):
 
 
 @njit
-def _settled(rows, i, a, upper, lower, cen):
-    """Age the bounds of row i, of cluster a; whether they settle its label, the upper one made tight if need be."""
+def _settled(i, a, upper, lower, cen):
+    """Age the bounds of row i, of cluster a; whether they settle its label.
+
+    Where they do not, the upper bound is not made tight first: that costs a gather over the row, a quarter to half of
+    scoring it, and settles 2% more rows (tf-idf, k = 20 and 100).
+    """
     upper[i] = (upper[i] + cen.drift[a]) * UP
     bound = lower[i, 0] - (cen.second if cen.lead == a else cen.most)
     lower[i, 0] = bound * DOWN if bound > 0 else np.float32(0)
-    if upper[i] * UP < lower[i, 0]:
-        return True
-    cost = pair_cost(rows, i, cen.centers[a], cen.hi[a], cen.lo[a])
-    upper[i] = np.float32(np.sqrt(cost + FLOOR) * cen.scale) * UP
     return upper[i] * UP < lower[i, 0]
 
 
@@ -197,7 +185,7 @@ def assign_pass(rows, label, upper, lower, cen, fresh, threads):
         for start in range(t * WINDOW, n, threads * WINDOW):
             for i in range(start, min(start + WINDOW, n)):
                 a = label[i]
-                if a >= 0 and _settled(rows, i, a, upper, lower, cen):
+                if a >= 0 and _settled(i, a, upper, lower, cen):
                     fresh[i] = a
                 else:
                     fresh[i], upper[i], lower[i, 0] = _nearest(rows, i, cen, score, chosen, cost)
