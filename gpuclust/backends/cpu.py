@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final, final
 
 import numpy as np
@@ -73,13 +74,13 @@ class CPUBackend(Backend):
             return 4 << 30
 
     def scan(self, chunk: Chunk, origin: np.ndarray) -> Scan:
-        X, w = chunk.X, weights(chunk.weight)
+        X, threads = chunk.X, thread_count()
+        parts, square = np.empty((threads, scan.FIELDS, X.shape[1])), np.empty((threads, 2))
         if sp.issparse(X):
-            parts = sparse.scan(X, w, thread_count())
+            sparse.scan(X, parts, square)
         else:
-            parts = np.empty((thread_count(), scan.FIELDS, X.shape[1]))
-            run(scan.scan_pass, X, w, origin, parts)
-        return _scan(X.shape[0], chunk.weight, parts)
+            run(scan.scan_pass, X, origin, parts, square)
+        return _scan(X.shape[0], chunk.weight, parts, square)
 
     def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
         return Centers(centers, pack_centers(centers, frame, layout, before), frame, layout)
@@ -201,19 +202,12 @@ def trial_panels(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> n
     return np.ascontiguousarray(padded.reshape(len(padded) // TRIALS, TRIALS, rows.shape[1]).transpose(0, 2, 1))
 
 
-def _scan(n: int, weight: np.ndarray | None, parts: np.ndarray) -> Scan:
-    def dd(field: int) -> DD:
-        total = DD(parts[0, field], parts[0, field + 1])
-        for part in parts[1:]:
-            total = total + DD(part[field], part[field + 1])
-        return total
-
-    total, square = dd(scan.SUM), dd(scan.SQ)
+def _scan(n: int, weight: np.ndarray | None, parts: np.ndarray, square: np.ndarray) -> Scan:
+    total, squares = (reduce(DD.__add__, (DD(*part) for part in pairs)) for pairs in (parts[:, scan.SUM :], square))
     if weight is None:
-        mass, heaviest, lightest, w_total, w_square = DD(float(n), 0.0), 1.0, 1.0, total, square
+        mass, heaviest, lightest = DD(float(n), 0.0), 1.0, 1.0
     else:
         mass = DD(*solve.sum_weighted(alias(weight), NO_WEIGHT))
         heaviest, lightest = float(weight.max()), float(np.min(weight, where=weight > 0, initial=np.inf))
-        w_total, w_square = dd(scan.WSUM), dd(scan.WSQ)
     low, high, least = (f(parts[:, i], axis=0) for f, i in ((np.min, scan.LOW), (np.max, scan.HIGH), (np.min, scan.LEAST)))
-    return Scan(n, mass, heaviest, lightest, low, high, least, total, square, w_total, w_square)
+    return Scan(n, mass, heaviest, lightest, low, high, least, total, squares)

@@ -40,10 +40,10 @@ def means(sums, old, out, mass):
 
 
 @njit(cache=True, nogil=True)
-def assignment_cost(sums, centers, origin, square_hi, square_lo):
-    """Cost of the assignment behind `sums` against `centers`: sum w|x - o|^2 + sum_j c_j.(m c_j - 2 S_j) about o."""
+def assignment_terms(sums, centers, origin):
+    """(hi, lo) of sum_j c_j.(m_j c_j - 2 S_j) about the origin: the cost of an assignment up to sum w|x - o|^2."""
     k, d = centers.shape
-    hi, lo = square_hi, square_lo
+    hi, lo = 0.0, 0.0
     for j in range(k):
         m, m_lo = _total(sums[j], d)
         for f in range(d):
@@ -58,7 +58,7 @@ def assignment_cost(sums, centers, origin, square_hi, square_lo):
             p, e = _product(c, u)
             hi, e2 = two_sum(hi, p)
             lo += e2 + e + c * u_lo + c_lo * u
-    return max(hi + lo, 0.0)
+    return two_sum(hi, lo)
 
 
 @njit(cache=True, nogil=True)

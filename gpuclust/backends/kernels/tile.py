@@ -127,6 +127,29 @@ def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off):
 
 
 @intrinsic
+def tile_norm(typingctx, xt, x_off, d, out, o_off):
+    """Squared norms of 16 packed rows: out [16] from o_off."""
+    i = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        xt, x_off, d, out, o_off = args
+        vec = ir.VectorType(context.get_value_type(kinds[0].dtype), LANES)
+        base = _data(context, builder, kinds[0], xt, x_off)
+        acc = cgutils.alloca_once(builder, vec)
+        builder.store(ir.Constant(vec, [0.0] * LANES), acc)
+        with cgutils.for_range(builder, d) as loop:
+            row = builder.mul(loop.index, ir.Constant(loop.index.type, LANES))
+            x = builder.load(builder.bitcast(builder.gep(base, [row]), vec.as_pointer()), align=4)
+            builder.store(_fma(builder, x, x, builder.load(acc)), acc)
+        target = builder.bitcast(_data(context, builder, kinds[3], out, o_off), vec.as_pointer())
+        builder.store(builder.load(acc), target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(xt, i, i, out, i), codegen
+
+
+@intrinsic
 def transpose8(typingctx, src, s_off, chosen, at, last, pitch, dst, d_off):
     """dst[f, l] (pitch 16) = src[chosen[min(at + l, last)], s_off + f] (pitch `pitch`) for an 8 x 8 float32 block."""
     i = types.intp
