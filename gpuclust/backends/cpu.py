@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Final, final
 
 import numpy as np
@@ -15,9 +15,11 @@ from . import sparse
 from .base import Array, Backend, Centers, Chunk
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
+from .kernels.assign import PackedCenters
+from .kernels.csr_assign import PackedCSR
 from .kernels.tile import LANES, TRIALS
 from .layout import Layout
-from .packing import NO_WEIGHT, pack_centers, rounding
+from .packing import NO_WEIGHT, alias, pack_centers, rounding
 from .statistics import DD, Cost, Delta, Potentials, Scan, Top
 from .threads import run, thread_count
 
@@ -29,20 +31,26 @@ def batch_rows(d: int, itemsize: int = 4) -> int:
     return max(LANES, min(256, BATCH_BYTES // (d * itemsize) // LANES * LANES))
 
 
-def alias(a: np.ndarray) -> np.ndarray:
-    """The same memory without the read-only flag: one compiled kernel serves memmaps and user arrays alike.
-
-    No kernel writes to rows or weights.
-    """
-    if a.flags.writeable:
-        return a
-    face = dict(a.__array_interface__, data=(a.__array_interface__["data"][0], False))
-    holder = type("Rows", (), {"__array_interface__": face, "owner": a})()
-    return np.asarray(holder)
-
-
 def weights(weight: np.ndarray | None) -> np.ndarray:
     return NO_WEIGHT if weight is None else alias(weight)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Centres as the kernels read them, made where first used: dense and sparse rows need different forms."""
+
+    centers: np.ndarray
+    frame: Frame
+    layout: Layout
+    before: np.ndarray | None
+
+    @cached_property
+    def dense(self) -> PackedCenters:
+        return pack_centers(self.centers, self.frame, self.layout, self.before)
+
+    @cached_property
+    def csr(self) -> PackedCSR:
+        return sparse.pack_centers(self.centers, self.frame, self.before)
 
 
 @final
@@ -52,11 +60,11 @@ class CPUBackend(Backend):
 
     def upload(self, rows: Any, dtype: Any) -> Array:
         if sp.issparse(rows):
-            return rows.astype(dtype, copy=False)
+            return sparse.upload(rows, dtype)
         return alias(np.ascontiguousarray(rows, dtype))
 
     def to_host(self, array: Array) -> np.ndarray:
-        return np.asarray(array)
+        return array if sp.issparse(array) else np.asarray(array)
 
     def owns(self, array: Any) -> bool:
         return False
@@ -83,30 +91,29 @@ class CPUBackend(Backend):
         return _scan(X.shape[0], chunk.weight, parts, square)
 
     def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
-        return Centers(centers, pack_centers(centers, frame, layout, before), frame, layout)
+        return Centers(centers, Packed(centers, frame, layout, before), frame, layout)
 
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         k, frame, threads = len(centers.host), centers.frame, thread_count()
-        levels, columns = frame.magic.shape
-        sums = np.zeros((threads, k + 1, levels, columns))
-        moved = np.zeros(threads, np.int64)
         rows, w = chunk.rows, weights(chunk.weight)
         ledger = rows["label"], rows["upper"], rows["lower"]
         if sp.issparse(chunk.X):
-            sparse.reassign(chunk.X, w, ledger, centers, sums, moved)
-        else:
-            diff, delta = rounding(columns - 1)
-            batch = batch_rows(columns - 1)
-            run(assign.lloyd_pass, chunk.X, w, *ledger, centers.packed, diff, delta, frame.magic, sums, moved, batch)
+            return Delta(*sparse.reassign(chunk.X, w, ledger, centers.packed.csr, frame.magic))
+        levels, columns = frame.magic.shape
+        sums = np.zeros((threads, k + 1, levels, columns))
+        moved = np.zeros(threads, np.int64)
+        diff, delta = rounding(columns - 1)
+        batch = batch_rows(columns - 1)
+        run(assign.lloyd_pass, chunk.X, w, *ledger, centers.packed.dense, diff, delta, frame.magic, sums, moved, batch)
         return Delta(sums[:, :k].sum(axis=0), int(moved.sum()))
 
     def nearest(self, X: Array, centers: Centers) -> Array:
         label = np.empty(X.shape[0], np.int32)
         if sp.issparse(X):
-            sparse.nearest(X, label, centers)
+            sparse.nearest(X, label, centers.packed.csr)
         else:
             diff, delta = rounding(X.shape[1])
-            run(assign.nearest_pass, X, label, centers.packed, diff, delta, batch_rows(X.shape[1]))
+            run(assign.nearest_pass, X, label, centers.packed.dense, diff, delta, batch_rows(X.shape[1]))
         return label
 
     def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:
@@ -128,6 +135,8 @@ class CPUBackend(Backend):
         weight = np.ones(len(cost)) if chunk.weight is None else np.asarray(chunk.weight)
         cost[weight <= 0] = -1.0
         bound = np.partition(cost, len(cost) - m)[len(cost) - m] if m < len(cost) else -np.inf
+        if sp.issparse(chunk.X):
+            bound = sparse.settle(chunk.X, centers, label, cost, bound)
         near = np.flatnonzero(cost >= bound)
         first = near[np.lexsort((near, -cost[near]))[:m]]
         X = chunk.X[first].toarray() if sp.issparse(chunk.X) else chunk.X[first]
@@ -140,7 +149,7 @@ class CPUBackend(Backend):
         blocks = np.zeros((thread_count(), columns, (chunk.start + n - 1) // trials.BLOCK - block + 1), np.int64)
         largest = np.zeros((thread_count(), columns))
         if sp.issparse(X):
-            sparse.trials(X, weights(chunk.weight), cost, known, trial, 1.0 / grid, chunk.start, blocks, largest)
+            sparse.trials(X, weights(chunk.weight), cost, frame, known, trial, 1.0 / grid, chunk.start, blocks, largest)
         else:
             panels = trial_panels(known, trial, frame)
             run(
@@ -153,7 +162,7 @@ class CPUBackend(Backend):
         out = np.empty(chunk.X.shape[0], np.int64)
         w, cost = weights(chunk.weight), chunk.rows["cost"]
         if sp.issparse(chunk.X):
-            sparse.potentials(chunk.X, w, cost, known, 1.0 / grid, out)
+            sparse.potentials(chunk.X, w, cost, frame, known, 1.0 / grid, out)
         else:
             panels = trial_panels(known, np.empty((0, chunk.X.shape[1])), frame)
             trials.row_potentials(chunk.X, w, cost, frame.shift, frame.scale, panels, 1.0 / grid, out)

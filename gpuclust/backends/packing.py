@@ -15,6 +15,18 @@ DIFFERENCE_UP_TO: Final = 8  # features; (x - c)^2 costs twice |c|^2 - 2 x.c and
 NO_WEIGHT: Final = np.empty(0)
 
 
+def alias(a: np.ndarray) -> np.ndarray:
+    """The same memory without the read-only flag: one compiled kernel serves memmaps and user arrays alike.
+
+    No kernel writes to rows or weights.
+    """
+    if a.flags.writeable:
+        return a
+    face = dict(a.__array_interface__, data=(a.__array_interface__["data"][0], False))
+    holder = type("Rows", (), {"__array_interface__": face, "owner": a})()
+    return np.asarray(holder)
+
+
 def rounding(d: int) -> tuple[bool, np.float32]:
     """Which form the scores take, and its error factor (see `kernels.assign._margin`)."""
     diff = d <= DIFFERENCE_UP_TO

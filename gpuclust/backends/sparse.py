@@ -1,1 +1,140 @@
-"""placeholder"""
+"""CSR rows on the CPU. Centres are dense; the rows are never densified and the caller's matrix is never changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .frame import Frame
+from .kernels import csr, csr_assign, csr_trials
+from .packing import alias
+from .threads import run, thread_count
+
+
+def upload(X: Any, dtype: Any) -> Any:
+    """X in `dtype` with indices that ascend inside a row, none twice: X itself where it is so already.
+
+    Raises
+    ------
+    ValueError
+        If an index or a row pointer is out of range.
+    """
+    X = X.astype(dtype, copy=False)
+    state = csr.form(alias(X.indices), alias(X.indptr), X.shape[1])
+    if state == csr.SORTED:
+        return X
+    if state == csr.BROKEN:
+        raise ValueError("The sparse matrix is broken: an index or a row pointer is out of range.")
+    # A fresh matrix: what scipy has cached about X may be out of date. Two transpositions sort without reordering
+    # duplicates, so that they add up as in X.toarray().
+    fresh = type(X)((X.data, X.indices, X.indptr), shape=X.shape).tocsc().tocsr()
+    fresh.has_canonical_format = False
+    fresh.sum_duplicates()
+    return fresh
+
+
+def rows(X: Any) -> csr.Rows:
+    return csr.Rows(alias(X.data), alias(X.indices), alias(X.indptr))
+
+
+def pack_centers(centers: np.ndarray, frame: Frame, before: np.ndarray | None) -> csr_assign.PackedCSR:
+    """Scaled, float32, feature by feature; with how far each moved from `before` (None: no bounds to age)."""
+    (k, d), scale = centers.shape, float(frame.scale)
+    padded = k + -k % csr_assign.WIDTH
+    columns = np.zeros((d, padded), np.float32)
+    hi, lo, moved = np.empty(k), np.empty(k), np.empty(k)
+    old = np.empty((0, d)) if before is None else np.ascontiguousarray(before)
+    run(csr_assign.pack_pass, centers, old, scale, columns, hi, lo, moved)
+    with np.errstate(over="ignore"):
+        start = np.full(padded, np.inf, np.float32)
+        start[:k] = hi * scale * scale
+        norms = np.sqrt(hi) * scale * (1 + 1e-6)
+        drift = (np.sqrt(moved) * scale * (1 + 1e-6)).astype(np.float32)
+        tiny = csr_assign.TINY + csr_assign.FLOOR * np.float64(scale) * scale
+    lead = int(np.argmax(drift))
+    second = np.delete(drift, lead).max(initial=np.float32(0))
+    return csr_assign.PackedCSR(
+        centers, hi, lo, columns, start, norms, float(norms.max()), drift, lead, drift[lead], second, scale, float(tiny)
+    )
+
+
+def scan(X: Any, parts: np.ndarray, square: np.ndarray) -> None:
+    """Range and moments about zero: f64 [threads, FIELDS, d] and [threads, 2]."""
+    run(csr.scan_pass, rows(X), parts, square)
+
+
+def reassign(
+    X: Any, weight: np.ndarray, ledger: tuple[np.ndarray, ...], packed: csr_assign.PackedCSR, magic: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """New labels and bounds into the ledger; the exact sums of the rows that moved [k, K, d + 1], and their number."""
+    label, upper, lower = ledger
+    fresh = np.empty(len(label), np.int32)
+    run(csr_assign.assign_pass, rows(X), label, upper, lower, packed, fresh)
+    moved = int(np.count_nonzero(fresh != label))
+    sums = np.zeros((len(packed.centers), *magic.shape))
+    run(csr.move_rows, rows(X), weight, label, fresh, magic, sums)
+    label[:] = fresh
+    return sums, moved
+
+
+def nearest(X: Any, label: np.ndarray, packed: csr_assign.PackedCSR) -> None:
+    run(csr_assign.nearest_pass, rows(X), label, packed)
+
+
+def costs(X: Any, centers: np.ndarray, label: np.ndarray, cost: np.ndarray, *, direct: bool = False) -> None:
+    """Squared distance of every row to its own centre, to (m + 4) 2^-53 for m nonzeros.
+
+    `direct` adds up all features in order, zeros included, as dense rows are: d operations a row instead of m.
+    """
+    hi, lo = _squares(centers)
+    run(csr.row_costs, rows(X), centers, hi, lo, label, direct, cost)
+
+
+def settle(X: Any, centers: np.ndarray, label: np.ndarray, cost: np.ndarray, bound: float) -> float:
+    """Sum the costs that reach `bound` directly, so that ties fall as they do for dense rows; returns a safe bound."""
+    bound -= 1e-9 * abs(bound)
+    near = np.flatnonzero((cost >= bound) & (cost > 0))
+    exact = np.empty(len(near))
+    costs(X[near], centers, label[near], exact, direct=True)
+    cost[near] = exact
+    return bound
+
+
+def distances(X: Any, centers: np.ndarray, out: np.ndarray) -> None:
+    hi, lo = _squares(centers)
+    run(csr.distances, rows(X), centers, np.ascontiguousarray(centers.T), hi, lo, out)
+
+
+def _squares(centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    hi, lo = np.empty(len(centers)), np.empty(len(centers))
+    run(csr.squares, centers, hi, lo)
+    return hi, lo
+
+
+def trials(
+    X: Any, weight: np.ndarray, cost: np.ndarray, frame: Frame, known: np.ndarray | None, trial: np.ndarray,
+    inverse: float, start: int, blocks: np.ndarray, largest: np.ndarray,
+) -> None:  # fmt: skip
+    """Fold `known` into the rows' costs, and the potentials under each trial centre into blocks of rows."""
+    scale = float(frame.scale)
+    columns, square = _trial_columns(known, trial, frame)
+    run(
+        csr_trials.trials_pass, rows(X), weight, cost, known is not None, scale, columns, square, len(trial),
+        inverse, start, blocks, largest,
+    )  # fmt: skip
+
+
+def potentials(
+    X: Any, weight: np.ndarray, cost: np.ndarray, frame: Frame, known: np.ndarray | None, inverse: float, out: np.ndarray
+) -> None:
+    """Integer potential of every row, once `known` is folded in."""
+    columns, square = _trial_columns(known, np.empty((0, X.shape[1])), frame)
+    csr_trials.row_potentials(rows(X), weight, cost, float(frame.scale), columns, square, inverse, out)
+
+
+def _trial_columns(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """The known centre (if any) and the trial centres, scaled, f64 [d, width], and their squares."""
+    centers = trial if known is None else np.concatenate([known[None], trial])
+    columns = np.ascontiguousarray(centers.T, np.float64) * float(frame.scale)
+    return columns, csr_trials.plain_squares(columns)

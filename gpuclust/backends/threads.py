@@ -1,12 +1,14 @@
 """How many threads to use, and one kernel at a time: Numba's simplest threading layer is not re-entrant."""
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import numba
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
+WORTH_A_THREAD: Final = 1 << 22  # multiply-adds; on a busy machine to wake a thread takes 10 ms and more
 _lock = threading.Lock()
 
 
@@ -19,3 +21,14 @@ def run(kernel: Callable[..., Any], *args: Any) -> Any:
     """Call a parallel kernel with the thread count as its last argument."""
     with _lock:
         return kernel(*args, thread_count())
+
+
+@contextmanager
+def limited(work: int) -> Iterator[None]:
+    """No more threads inside the block than calls of `work` multiply-adds each are worth."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(before, work // WORTH_A_THREAD)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

@@ -40,11 +40,10 @@ def _column_major(path: Path) -> bool:
 
 def read_npz(path: Path, columns: list[str] | None, weight: str | None) -> Table:
     """Read an archive: its array X, or its only two-dimensional one; weights may be an array of their own."""
+    if not zipfile.is_zipfile(path):
+        raise DataProblem(f"{str(path)!r} is truncated or not a .npz file")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataProblem(f"{str(path)!r} is not a .npz file")
-        with archive:
+        with np.load(path, allow_pickle=False) as archive:
             X = _pick(path, archive)
             own = np.asarray(archive[weight]) if weight in archive.files else None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:

@@ -37,8 +37,7 @@ def run(
         table = _open(data, columns, estimator)
         with Outputs(target.parent) as outputs:
             start = time.perf_counter()
-            with data_problems(table):
-                labels = assign(estimator, table.source)
+            labels = assign_blocks(estimator, table)
             seconds = time.perf_counter() - start
             outputs.write(target.name, labels_writer(labels, target.suffix))
     tell_notes([table.note] if table.note else [])
@@ -75,6 +74,17 @@ def _open(data: Path, columns: str | None, estimator: Any) -> Table:
     return table
 
 
+def assign_blocks(estimator: Any, table: Table) -> Any:
+    """Predict block by block: each block passes the checks of an array, so that no NaN gets a label."""
+    import numpy as np
+
+    labels = np.empty(table.rows, dtype=np.int32)
+    with data_problems(table):
+        for rows, X, _ in table.blocks():
+            labels[rows] = assign(estimator, X)
+    return labels
+
+
 def assign(estimator: Any, rows: Any) -> Any:
     """Predict rows whose columns are known to match; arrays carry no names for scikit-learn to compare."""
     with warnings.catch_warnings():
@@ -86,12 +96,12 @@ def assign(estimator: Any, rows: Any) -> Any:
 
 def print_sizes(labels: Any, clusters: int, seconds: float, target: Path) -> None:
     """Print how many rows each cluster got."""
-    import numpy as np
+    from gpuclust.cli.scan import sizes
 
-    sizes = np.bincount(labels, minlength=clusters)
-    largest = sizes.argsort(kind="stable")[::-1][:20]
+    counts = sizes(labels, clusters)
+    largest = counts.argsort(kind="stable")[::-1][:20]
     shown = ", ".join(
-        [*(f"{cluster}: {sizes[cluster]:,}" for cluster in largest), *(["..."] if clusters > 20 else [])]
+        [*(f"{cluster}: {counts[cluster]:,}" for cluster in largest), *(["..."] if clusters > 20 else [])]
     )
     print(f"{len(labels):,} rows in {seconds:.2f} s; rows per cluster: {shown}")
     print(f"written: {target}")

@@ -10,6 +10,8 @@ import numpy as np
 from gpuclust.cli.failures import DataProblem
 from gpuclust.cli.tables import Table
 
+LABELS = 1 << 20
+
 
 @dataclass(frozen=True)
 class Clusters:
@@ -34,7 +36,15 @@ def summarize(table: Table, centers: Any, labels: Any) -> Clusters:
             cost *= weight
         inertia += np.bincount(label, cost, minlength=k)
         weights += np.bincount(label, weight, minlength=k)
-    return Clusters(np.bincount(labels, minlength=k), weights, inertia)
+    return Clusters(sizes(labels, k), weights, inertia)
+
+
+def sizes(labels: Any, k: int) -> Any:
+    """Count each cluster's rows, in blocks: bincount widens labels to int64, too much for all at once."""
+    total = np.zeros(k, dtype=np.int64)
+    for start in range(0, len(labels), LABELS):
+        total += np.bincount(labels[start : start + LABELS], minlength=k)
+    return total
 
 
 def require_finite(table: Table) -> None:

@@ -41,6 +41,14 @@ class ArraySource(Source):
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
         return [self._slice(start, stop) for start, stop in ranges]
 
+    @property
+    def seekable(self) -> bool:
+        return True
+
+    def gather(self, index: np.ndarray) -> tuple[Array, Array | None]:
+        index = self.backend.upload(index, np.int64)
+        return self._X[index], None if self._weight is None else self._weight[index]
+
     def _slice(self, start: int, stop: int) -> Chunk:
         weight = None if self._weight is None else self._weight[start:stop]
         X = self._X if stop - start == self.n_rows else self._X[start:stop]

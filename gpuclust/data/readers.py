@@ -23,6 +23,7 @@ class Reader(ABC):
     dtype: np.dtype
     names: Sequence[str] | None = None
     weighted: bool = False
+    seekable: bool = False  # whether a row anywhere costs about its own bytes
 
     @abstractmethod
     def blocks(self, rows: int) -> Iterator[Rows]:
@@ -35,6 +36,8 @@ class Reader(ABC):
 
 class NpyReader(Reader):
     """A C-ordered 2-D .npy file, or a memmap of any file."""
+
+    seekable = True
 
     def __init__(self, path: Any, columns: Sequence[int] | None = None, weight: int | None = None):
         self._open(path, *_npy_header(path), columns, weight)

@@ -90,6 +90,26 @@ class Source(ABC):
         chunks = self.slices([(int(i), int(i) + 1) for i in index])
         return np.concatenate([_dense(self.backend.to_host(c.X)) for c in chunks])
 
+    @property
+    def seekable(self) -> bool:
+        """Whether rows here and there are read without those between."""
+        return False
+
+    def gather(self, index: np.ndarray) -> tuple[Array, Array | None]:
+        """Rows by global index (repeats too) and their weights, in the order asked for, on the device.
+
+        One pass, where the source cannot seek.
+        """
+        rows, back = np.unique(index, return_inverse=True)
+        X, weight = [], []
+        for chunk in self.chunks():
+            low, high = np.searchsorted(rows, [chunk.start, chunk.start + chunk.X.shape[0]])
+            inside = self.backend.upload(rows[low:high] - chunk.start, np.int64)
+            X.append(chunk.X[inside])
+            weight.append(None if chunk.weight is None else chunk.weight[inside])
+        back = self.backend.upload(back, np.int64)
+        return self.backend.joined(X)[back], None if weight[0] is None else self.backend.joined(weight)[back]
+
     def _chunk(self, X: Array, weight: Array | None, start: int) -> Chunk:
         stop = start + X.shape[0]
         return Chunk(X, weight, start, {name: column[start:stop] for name, column in self._ledger.items()})

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.base import Backend, Chunk
+from ..backends.base import Array, Backend, Chunk
 from ..config import get_config
 from ..errors import DataError
 from .parquet import ParquetReader
@@ -112,14 +112,36 @@ class StreamSource(Source):
         parts = self._reader.slices(ranges)
         return [self._placed(rows, start) for rows, (start, _) in zip(parts, ranges, strict=True)]
 
+    @property
+    def seekable(self) -> bool:
+        return self._reader.seekable
+
+    def gather(self, index: np.ndarray) -> tuple[Array, Array | None]:
+        if not self.seekable:
+            return super().gather(index)
+        rows, back = np.unique(index, return_inverse=True)
+        parts = self._reader.slices([(int(i), int(i) + 1) for i in rows])
+        X = np.concatenate([x for x, _ in parts])[back]
+        weight = self._weight[rows] if self._weight is not None else None
+        if self._reader.weighted:
+            weight = np.concatenate([w for _, w in parts])  # type: ignore[arg-type]
+            _check_weight(weight, f"rows between {rows[0]} and {rows[-1]}")
+        upload = self.backend.upload
+        return upload(X, self.dtype), None if weight is None else upload(weight[back], np.float64)
+
     def _placed(self, rows: Rows, start: int) -> Chunk:
         X, weight = rows
         if self._weight is not None:
             weight = self._weight[start : start + len(X)]
-        elif weight is not None and not np.all((weight >= 0) & np.isfinite(weight)):
-            raise DataError(f"Weights must be finite and not negative (rows {start} to {start + len(X) - 1}).")
+        elif weight is not None:
+            _check_weight(weight, f"rows {start} to {start + len(X) - 1}")
         device_weight = None if weight is None else self.backend.upload(weight, np.float64)
         return self._chunk(self.backend.upload(X, self.dtype), device_weight, start)
+
+
+def _check_weight(weight: np.ndarray, where: str) -> None:
+    if not np.all((weight >= 0) & np.isfinite(weight)):
+        raise DataError(f"Weights must be finite and not negative ({where}).")
 
 
 def _ahead(blocks: Iterator[Rows]) -> Iterator[Rows]:

@@ -44,16 +44,19 @@ def _header_rules(header: dict[str, Any]) -> Iterator[tuple[bool, str]]:
     names, width = header.get("feature_names_in"), header.get("n_features_in")
     params = header.get("params")
     yield (
-        header.get("class") in CLASSES,
+        header.get("class") in tuple(CLASSES),
         f"its class is {header.get('class')!r}, not one of {', '.join(CLASSES)}",
     )
     yield isinstance(params, dict), "its parameters are missing"
     yield all(_is_plain(value) for value in (params or {}).values()), "a parameter is not a plain value"
     yield _is_count(width) and width != 0, f"its number of features is {width!r}"
-    yield _is_count(header.get("n_iter")), f"its number of iterations is {header.get('n_iter')!r}"
+    yield (
+        header.get("n_iter") is None or _is_count(header["n_iter"]),
+        f"its n_iter is {header.get('n_iter')!r}",
+    )
     yield (
         header.get("n_steps") is None or _is_count(header["n_steps"]),
-        f"its steps are {header.get('n_steps')!r}",
+        f"its n_steps is {header.get('n_steps')!r}",
     )
     yield (
         header.get("inertia") is None or _is_cost(header["inertia"]),

@@ -25,9 +25,9 @@ def read_container(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[s
         size = os.fstat(handle.fileno()).st_size
         header = _read_header(handle, size, os.fspath(path))
         _check_size(header, size - handle.tell(), os.fspath(path))
+        metadata = _metadata(header, os.fspath(path))
         handle.seek(0)
-        tensors = _read_tensors(handle.read(), os.fspath(path))
-    return _metadata(header, os.fspath(path)), tensors
+        return metadata, _read_tensors(handle.read(), os.fspath(path))
 
 
 def _read_header(handle: BinaryIO, size: int, name: str) -> dict[str, Any]:

@@ -33,9 +33,9 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : KMeans or MiniBatchKMeans
-        Fitted. Its labels are not saved: ``predict`` gives them back. Parameters that are not plain values
-        (an array or a callable as `init`, a generator as `random_state`) are left out; the loaded estimator
-        has their defaults.
+        Fitted. Its labels are not saved: ``predict`` gives them back. Mini-batches go on from the saved
+        centers and counts. Parameters that are not plain values (an array or a callable as `init`, a generator
+        as `random_state`) are left out; the loaded estimator has their defaults.
     path : str or path-like
         The file to write; by custom it ends in ``.gpuclust``. It is replaced in one step, or not at all.
 
@@ -111,6 +111,7 @@ def _tensors(estimator: Any) -> dict[str, NDArray[Any]]:
 def _header(estimator: Any, name: str) -> dict[str, Any]:
     params = {key: _plain(value) for key, value in estimator.get_params(deep=False).items()}
     names = getattr(estimator, "feature_names_in_", None)
+    iterations = getattr(estimator, "n_iter_", None)  # partial_fit makes steps, not iterations
     steps = getattr(estimator, "n_steps_", None)
     return {
         "format_version": FORMAT_VERSION,
@@ -120,7 +121,7 @@ def _header(estimator: Any, name: str) -> dict[str, Any]:
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": None if names is None else [str(column) for column in names],
         "inertia": _finite(getattr(estimator, "inertia_", None)),
-        "n_iter": int(estimator.n_iter_),
+        "n_iter": None if iterations is None else int(iterations),
         "n_steps": None if steps is None else int(steps),
         "device": str(getattr(estimator, "device_", "cpu")),
         "versions": _versions(),
@@ -193,7 +194,8 @@ def _restore(header: dict[str, Any], tensors: dict[str, NDArray[Any]], path: str
     centers = tensors["cluster_centers_"]
     model.cluster_centers_ = centers
     model.n_features_in_ = centers.shape[1]
-    model.n_iter_ = header["n_iter"]
+    if header["n_iter"] is not None:
+        model.n_iter_ = header["n_iter"]
     model.device_ = "cpu"
     if header["inertia"] is not None:
         model.inertia_ = float(header["inertia"])
@@ -202,5 +204,5 @@ def _restore(header: dict[str, Any], tensors: dict[str, NDArray[Any]], path: str
     if header["n_steps"] is not None:
         model.n_steps_ = header["n_steps"]
     if "counts" in tensors:
-        model._counts = tensors["counts"].astype(centers.dtype)
+        model._counts = tensors["counts"]
     return model

@@ -67,16 +67,21 @@ def _strip(typingctx, X, start, f, rows, pitch, origin, out, columns):
 
 
 @njit
-def _column(X, start, rows, f, origin, out):
-    """The same for one column past the last whole strip."""
-    for i in range(start, start + rows):
-        x = np.float64(X[i, f])
-        out[LOW, f] = min(out[LOW, f], x)
-        out[HIGH, f] = max(out[HIGH, f], x)
-        if x != 0.0 and abs(x) < out[LEAST, f]:
-            out[LEAST, f] = abs(x)
-        out[SUM, f], lost = two_sum(out[SUM, f], x - origin[f])
-        out[SUM_E, f] += lost
+def blank(d):
+    out = np.zeros((FIELDS, d))
+    out[LOW], out[HIGH], out[LEAST] = np.inf, -np.inf, np.inf
+    return out
+
+
+@njit
+def add_value(x, r, f, out):
+    """Fold one value x, r = x - origin, into column f."""
+    out[LOW, f] = min(out[LOW, f], x)
+    out[HIGH, f] = max(out[HIGH, f], x)
+    if x != 0.0 and abs(x) < out[LEAST, f]:
+        out[LEAST, f] = abs(x)
+    out[SUM, f], lost = two_sum(out[SUM, f], r)
+    out[SUM_E, f] += lost
 
 
 @njit(fastmath={"reassoc", "contract"})
@@ -95,16 +100,15 @@ def scan_pass(X, origin, out, square, threads):
     n, d = X.shape
     whole = d // STRIP * STRIP
     for t in prange(threads):
-        mine = np.zeros((FIELDS, d))
-        mine[LOW], mine[HIGH], mine[LEAST] = np.inf, -np.inf, np.inf
-        hi, lo = 0.0, 0.0
+        mine, hi, lo = blank(d), 0.0, 0.0
         for start in range(t * ROWS, n, threads * ROWS):
             rows = min(ROWS, n - start)
             for f in range(0, whole, STRIP):
                 _strip(X, start, f, rows, d, origin, mine, d)
-            for f in range(whole, d):
-                _column(X, start, rows, f, origin, mine)
             for i in range(start, start + rows):
+                for f in range(whole, d):
+                    x = np.float64(X[i, f])
+                    add_value(x, x - origin[f], f, mine)
                 hi, lost = two_sum(hi, _square(X, i, origin))
                 lo += lost
         out[t] = mine
