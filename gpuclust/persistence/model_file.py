@@ -34,7 +34,7 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
     ----------
     estimator : KMeans or MiniBatchKMeans
         Fitted. Its labels are not saved: ``predict`` gives them back. Mini-batches go on from the saved
-        centers and counts. Parameters that are not plain values (an array or a callable as `init`, a generator
+        centers and counts. Parameters that are not plain values (arrays or callables as `init`, a generator
         as `random_state`) are left out; the loaded estimator has their defaults.
     path : str or path-like
         The file to write; by custom it ends in ``.gpuclust``. It is replaced in one step, or not at all.
