@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final, final
+from functools import cached_property, reduce, wraps
+from typing import Any, Final, TypeVar, cast, final
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,8 +21,9 @@ from .kernels.tile import LANES, TRIALS
 from .layout import Layout
 from .packing import NO_WEIGHT, alias, pack_centers, rounding
 from .statistics import DD, Cost, Delta, Potentials, Scan, Top
-from .threads import run, thread_count
+from .threads import limited, run, thread_count
 
+F = TypeVar("F", bound=Callable[..., Any])
 RACE_ROWS: Final = 1 << 16
 BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
 
@@ -33,6 +34,20 @@ def batch_rows(d: int, itemsize: int = 4) -> int:
 
 def weights(weight: np.ndarray | None) -> np.ndarray:
     return NO_WEIGHT if weight is None else alias(weight)
+
+
+def parallel(routine: F) -> F:
+    """Run a routine `(self, rows or chunk, ...)` with no more threads than its rows x features x centres are worth."""
+
+    @wraps(routine)
+    def call(self: Any, rows: Any, *args: Any) -> Any:
+        X = getattr(rows, "X", rows)
+        tables = (getattr(arg, "host", arg) for arg in args)
+        width = max((len(table) for table in tables if getattr(table, "ndim", 0) == 2), default=1)
+        with limited(X.shape[0] * X.shape[-1] * width if X.ndim == 2 else X.shape[0] * 8):
+            return routine(self, rows, *args)
+
+    return cast(F, call)
 
 
 @dataclass(frozen=True)
@@ -81,18 +96,20 @@ class CPUBackend(Backend):
         except (ValueError, OSError, AttributeError):
             return 4 << 30
 
+    @parallel
     def scan(self, chunk: Chunk, origin: np.ndarray) -> Scan:
-        X, w = chunk.X, weights(chunk.weight)
+        X, threads = chunk.X, thread_count()
+        parts, square = np.empty((threads, scan.FIELDS, X.shape[1])), np.empty((threads, 2))
         if sp.issparse(X):
-            parts = sparse.scan(X, w, thread_count())
+            sparse.scan(X, parts, square)
         else:
-            parts = np.empty((thread_count(), scan.FIELDS, X.shape[1]))
-            run(scan.scan_pass, X, w, origin, parts)
-        return _scan(X.shape[0], chunk.weight, parts)
+            run(scan.scan_pass, X, origin, parts, square)
+        return _scan(X.shape[0], chunk.weight, parts, square)
 
     def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
         return Centers(centers, Packed(centers, frame, layout, before), frame, layout)
 
+    @parallel
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         k, frame, threads = len(centers.host), centers.frame, thread_count()
         rows, w = chunk.rows, weights(chunk.weight)
@@ -107,6 +124,7 @@ class CPUBackend(Backend):
         run(assign.lloyd_pass, chunk.X, w, *ledger, centers.packed.dense, diff, delta, frame.magic, sums, moved, batch)
         return Delta(sums[:, :k].sum(axis=0), int(moved.sum()))
 
+    @parallel
     def nearest(self, X: Array, centers: Centers) -> Array:
         label = np.empty(X.shape[0], np.int32)
         if sp.issparse(X):
@@ -116,6 +134,7 @@ class CPUBackend(Backend):
             run(assign.nearest_pass, X, label, centers.packed.dense, diff, delta, batch_rows(X.shape[1]))
         return label
 
+    @parallel
     def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:
         cost = np.empty(X.shape[0])
         if sp.issparse(X):
@@ -124,10 +143,14 @@ class CPUBackend(Backend):
             run(direct.row_costs, X, centers, label, cost)
         return cost
 
+    @parallel
     def total(self, cost: Array, weight: Array | None, label: Array, k: int) -> Cost:
-        hi, lo, mass, mass_lo, rows = np.empty(1), np.empty(1), np.zeros(k), np.zeros(k), np.zeros(k, np.int64)
-        solve.weighted_total(cost, weights(weight), label, hi, lo, mass, mass_lo, rows)
-        return Cost(DD(float(hi[0]), float(lo[0])), DD(mass, mass_lo), rows)
+        threads = thread_count()
+        total, mass, rows = np.empty((threads, 2)), np.zeros((threads, 2, k)), np.zeros((threads, k), np.int64)
+        run(solve.weighted_total, cost, weights(weight), label, total, mass, rows)
+        counts = rows.sum(axis=0)
+        each = DD(counts.astype(np.float64), np.zeros(k)) if weight is None else _joined(mass)
+        return Cost(_joined(total), each, counts)
 
     def farthest(self, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
         label = chunk.rows["label"]
@@ -142,6 +165,7 @@ class CPUBackend(Backend):
         X = chunk.X[first].toarray() if sp.issparse(chunk.X) else chunk.X[first]
         return Top(m, cost[first], first + chunk.start, X, weight[first], label[first])
 
+    @parallel
     def trials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float) -> Potentials:
         X, cost, n = chunk.X, chunk.rows["cost"], chunk.X.shape[0]
         block = chunk.start // trials.BLOCK
@@ -183,6 +207,7 @@ class CPUBackend(Backend):
         assert best is not None
         return best
 
+    @parallel
     def distances(self, X: Array, centers: np.ndarray, dtype: Any) -> Array:
         out = np.empty((X.shape[0], len(centers)), dtype)
         if sp.issparse(X):
@@ -211,19 +236,17 @@ def trial_panels(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> n
     return np.ascontiguousarray(padded.reshape(len(padded) // TRIALS, TRIALS, rows.shape[1]).transpose(0, 2, 1))
 
 
-def _scan(n: int, weight: np.ndarray | None, parts: np.ndarray) -> Scan:
-    def dd(field: int) -> DD:
-        total = DD(parts[0, field], parts[0, field + 1])
-        for part in parts[1:]:
-            total = total + DD(part[field], part[field + 1])
-        return total
+def _joined(parts: np.ndarray) -> DD:
+    """Sum of the threads' (hi, lo) parts [threads, 2, ...]."""
+    return reduce(DD.__add__, (DD(part[0], part[1]) for part in parts))
 
-    total, square = dd(scan.SUM), dd(scan.SQ)
+
+def _scan(n: int, weight: np.ndarray | None, parts: np.ndarray, square: np.ndarray) -> Scan:
+    total, squares = _joined(parts[:, scan.SUM :]), _joined(square)
     if weight is None:
-        mass, heaviest, lightest, w_total, w_square = DD(float(n), 0.0), 1.0, 1.0, total, square
+        mass, heaviest, lightest = DD(float(n), 0.0), 1.0, 1.0
     else:
         mass = DD(*solve.sum_weighted(alias(weight), NO_WEIGHT))
         heaviest, lightest = float(weight.max()), float(np.min(weight, where=weight > 0, initial=np.inf))
-        w_total, w_square = dd(scan.WSUM), dd(scan.WSQ)
     low, high, least = (f(parts[:, i], axis=0) for f, i in ((np.min, scan.LOW), (np.max, scan.HIGH), (np.min, scan.LEAST)))
-    return Scan(n, mass, heaviest, lightest, low, high, least, total, square, w_total, w_square)
+    return Scan(n, mass, heaviest, lightest, low, high, least, total, squares)

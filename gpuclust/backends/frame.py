@@ -14,13 +14,12 @@ HEADROOM = 40  # the largest centred coordinate becomes about 2^40: its square a
 
 @dataclass(frozen=True)
 class Frame:
-    """shift [d] and scale (a power of two) in the rows' dtype; magic f64 [K, d + 1]; moments behind `tol` and cost."""
+    """shift [d] and scale (a power of two) in the rows' dtype; magic f64 [K, d + 1]; the variance behind `tol`."""
 
     shift: np.ndarray
     scale: Any
     magic: np.ndarray
-    origin: np.ndarray
-    square: DD  # sum over features of weighted (x - origin)^2
+    origin: np.ndarray  # f64 [d]: a row; moments are taken about it
     variance: float  # mean over features of the unweighted variance
     mass: float
     largest: float  # bound of a squared distance between rows, in units of scale
@@ -28,12 +27,10 @@ class Frame:
     @classmethod
     def around(cls, centers: np.ndarray, dtype: Any, *, centre: bool = True) -> Frame:
         """Coordinates for labelling rows that were not scanned; rows far outside are decided in float64."""
-        least = np.full(centers.shape[1], np.inf)
-        zero, one = np.zeros(centers.shape[1]), DD(1.0, 0.0)
+        least, zero = np.full(centers.shape[1], np.inf), np.zeros(centers.shape[1])
         total = DD(centers.sum(axis=0), zero)
         low, high = centers.min(axis=0), centers.max(axis=0)
-        k = len(centers)
-        scan = Scan(k, one, 1.0, 1.0, low, high, least, total, DD(zero, zero), total, DD(zero, zero))
+        scan = Scan(len(centers), DD(1.0, 0.0), 1.0, 1.0, low, high, least, total, DD(0.0, 0.0))
         return cls.of(scan, zero, dtype, centre=centre)
 
     @classmethod
@@ -46,23 +43,16 @@ class Frame:
         power = 0 if widest == 0 else int(np.clip(HEADROOM - np.ceil(np.log2(widest)), -limit, limit))
         scale = np.dtype(dtype).type(2.0**power)
         return cls(
-            shift, scale, grids(scan, dtype), origin,
-            _sum(scan.weighted_square), _variance(scan), float(scan.mass.value()),
+            shift, scale, grids(scan, dtype), origin, _variance(scan), float(scan.mass.value()),
             float(np.sum((2.0 * reach * float(scale)) ** 2)),
         )  # fmt: skip
 
 
-def _sum(columns: DD) -> DD:
-    out = DD(0.0, 0.0)
-    for hi, lo in zip(columns.hi, columns.lo, strict=True):
-        out = out + DD(float(hi), float(lo))
-    return out
-
-
 def _variance(scan: Scan) -> float:
-    """Mean over features of sum (x - o)^2 / n - (sum (x - o) / n)^2; o is a row, so at most n eps is lost."""
+    """(sum |x - o|^2 - |sum (x - o)|^2 / n) / (n d); o is a row, so at most n eps is lost."""
     total = scan.total.value()
-    return float(np.mean(np.maximum(scan.square.value() - total * (total / scan.rows), 0.0) / scan.rows))
+    spread = float(scan.square.value()) - float(np.sum(total * (total / scan.rows)))
+    return max(spread, 0.0) / scan.rows / len(total)
 
 
 def grids(scan: Scan, dtype: Any) -> np.ndarray:

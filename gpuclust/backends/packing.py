@@ -37,8 +37,7 @@ def pack_centers(centers: np.ndarray, frame: Frame, layout: Layout, before: np.n
     """Centred, scaled, float32, in panels; with how far each moved from `before` (None: no bounds to age)."""
     k, d = centers.shape
     diff = rounding(d)[0]
-    exact = (centers - frame.shift) * float(frame.scale)
-    rounded = exact.astype(np.float32)
+    rounded = ((centers - frame.shift) * float(frame.scale)).astype(np.float32)
     placed = rounded[layout.order] * layout.real[:, None].astype(np.float32)
     panels = np.ascontiguousarray(placed.reshape(-1, PANEL, d).transpose(0, 2, 1)).ravel()
     square = np.einsum("jf,jf->j", rounded, rounded, dtype=np.float64)
@@ -47,8 +46,7 @@ def pack_centers(centers: np.ndarray, frame: Frame, layout: Layout, before: np.n
     drift = (drift * (1 + 1e-6)).astype(np.float32)
     return PackedCenters(
         np.ascontiguousarray(centers), np.ascontiguousarray(centers.T), panels if diff else panels * np.float32(-2),
-        norms, layout.order, (np.sqrt(np.einsum("jf,jf->j", exact, exact)) * (1 + 1e-6)).astype(np.float32),
-        layout.start, layout.group_of, drift, *_leaders(drift, layout), frame.shift, frame.scale,
+        norms, layout.order, layout.start, layout.group_of, drift, *_leaders(drift, layout), frame.shift, frame.scale,
     )  # fmt: skip
 
 

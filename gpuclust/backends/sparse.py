@@ -10,7 +10,6 @@ import scipy.sparse as sp
 from .frame import Frame
 from .kernels import csr, csr_assign, csr_trials
 from .kernels.gather import WIDTH
-from .kernels.scan import FIELDS
 from .packing import alias
 from .threads import run
 
@@ -76,11 +75,9 @@ def pack_centers(centers: np.ndarray, frame: Frame, before: np.ndarray | None) -
     )
 
 
-def scan(X: Any, weight: np.ndarray, threads: int) -> np.ndarray:
-    """Range and moments about zero, f64 [threads, FIELDS, d]."""
-    parts = np.empty((threads, FIELDS, X.shape[1]))
-    run(csr.scan_pass, rows(X), weight, parts)
-    return parts
+def scan(X: Any, parts: np.ndarray, square: np.ndarray) -> None:
+    """Range and moments about zero: f64 [threads, FIELDS, d] and [threads, 2]."""
+    run(csr.scan_pass, rows(X), parts, square)
 
 
 def reassign(

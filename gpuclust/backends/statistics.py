@@ -28,6 +28,9 @@ class DD(NamedTuple):
         s, e = two_sum(self.hi, other.hi)
         return DD(*two_sum(s, e + (self.lo + other.lo)))
 
+    def __neg__(self) -> DD:
+        return DD(-self.hi, -self.lo)
+
     def value(self) -> Any:
         return self.hi + self.lo
 
@@ -38,7 +41,7 @@ class Statistic(Protocol):
 
 @dataclass(frozen=True)
 class Scan:
-    """Count, range and moments of rows about `origin` (unweighted and weighted)."""
+    """Count, range and moments of rows about `origin`; weights matter for the mass and its range only."""
 
     rows: int
     mass: DD  # sum of weights
@@ -47,10 +50,8 @@ class Scan:
     low: np.ndarray  # f64 [d]
     high: np.ndarray
     least: np.ndarray  # the least positive |x|; inf for a feature of zeros
-    total: DD  # sum of x - origin
-    square: DD  # sum of (x - origin)^2
-    weighted_total: DD
-    weighted_square: DD
+    total: DD  # [d]: sum of x - origin
+    square: DD  # sum of |x - origin|^2
 
     def merge(self, other: Scan) -> Scan:
         return Scan(
@@ -63,8 +64,6 @@ class Scan:
             np.minimum(self.least, other.least),
             self.total + other.total,
             self.square + other.square,
-            self.weighted_total + other.weighted_total,
-            self.weighted_square + other.weighted_square,
         )
 
 

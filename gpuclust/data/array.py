@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class ArraySource(Source):
     def placed(self, column: Array) -> Any:
         return column if self._stays else self.backend.to_host(column)
 
-    def _chunks(self) -> Iterator[Chunk]:
+    def _chunks(self) -> Generator[Chunk, None, None]:
         for start in range(0, self.n_rows, self._rows):
             yield self._slice(start, min(start + self._rows, self.n_rows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -33,7 +33,7 @@ class Source(ABC):
         return self._n_rows
 
     @abstractmethod
-    def _chunks(self) -> Iterator[Chunk]:
+    def _chunks(self) -> Generator[Chunk, None, None]:
         """All rows once, in order."""
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Source(ABC):
         self.n_passes += 1
         return reduce(lambda a, b: a.merge(b), (step(self.backend, chunk, *args) for chunk in self._chunks()))
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Generator[Chunk, None, None]:
         """All rows once, in order, for results that are as long as the data. One pass."""
         self.n_passes += 1
         return self._chunks()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -99,9 +99,9 @@ class StreamSource(Source):
     def host_weight(self) -> np.ndarray | None:
         if self._weight is not None or not self._reader.weighted:
             return self._weight
-        return np.concatenate([weight for _, weight in self._reader.blocks(self._rows)])  # type: ignore[arg-type]
+        return np.concatenate([weight for _, weight in self._reader.blocks(self._rows)])
 
-    def _chunks(self) -> Iterator[Chunk]:
+    def _chunks(self) -> Generator[Chunk, None, None]:
         start = 0
         with closing(_ahead(self._reader.blocks(self._rows))) as blocks:
             for rows in blocks:
@@ -124,7 +124,7 @@ class StreamSource(Source):
         X = np.concatenate([x for x, _ in parts])[back]
         weight = self._weight[rows] if self._weight is not None else None
         if self._reader.weighted:
-            weight = np.concatenate([w for _, w in parts])  # type: ignore[arg-type]
+            weight = np.concatenate([w for _, w in parts])
             _check_weight(weight, f"rows between {rows[0]} and {rows[-1]}")
         upload = self.backend.upload
         return upload(X, self.dtype), None if weight is None else upload(weight[back], np.float64)
@@ -144,7 +144,7 @@ def _check_weight(weight: np.ndarray, where: str) -> None:
         raise DataError(f"Weights must be finite and not negative ({where}).")
 
 
-def _ahead(blocks: Iterator[Rows]) -> Iterator[Rows]:
+def _ahead(blocks: Iterator[Rows]) -> Generator[Rows, None, None]:
     """The same blocks, each read by a thread of its own while the one before is in use."""
     with ThreadPoolExecutor(1, thread_name_prefix="gpuclust-read") as pool:
         coming = pool.submit(next, blocks, None)

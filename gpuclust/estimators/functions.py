@@ -18,7 +18,7 @@ from ..validation import open_source
 from .base import Integral
 from .kmeans import KMeans
 
-_ROWS = ["array-like", "sparse matrix", os.PathLike, Stream]
+_ROWS = ["array-like", "sparse matrix", str, os.PathLike, Stream]
 
 
 @validate_params(

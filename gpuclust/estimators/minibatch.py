@@ -12,7 +12,6 @@ from sklearn.utils._param_validation import Interval
 
 from ..backends.select import select
 from ..backends.threads import limited
-from ..data.array import ArraySource
 from ..data.source import Source
 from ..solvers import online
 from ..solvers.online import Rules, Running
@@ -150,17 +149,8 @@ class MiniBatchKMeans(CenterEstimator):
         """
         source = self._source(X, sample_weight, reset=True)
         init = self._check(source)
-        random_state = check_random_state(self.random_state)
-        n, size = source.n_rows, self._batch_size
-        rules = self._rules(size, self.tol and self.tol * scan(source, centre=not source.sparse).variance)
-        with limited(size * self.n_clusters * source.n_features):
-            centers = self._best_start(source, init, random_state)
-            running = Running(centers, np.zeros(len(centers)))
-            outcome = online.run(source, running, rules, self.max_iter * n // size, random_state)
-        self._keep(source, outcome.running, source.dtype, outcome.cost)
-        self.n_steps_ = outcome.n_steps
-        self.n_iter_ = -(-outcome.n_steps * size // n)
-        return self
+        with limited(source.n_rows * self.n_clusters * source.n_features):
+            return self._fit(source, init)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MiniBatchKMeans:
@@ -191,11 +181,23 @@ class MiniBatchKMeans(CenterEstimator):
         self.device_ = backend.name
         return open_source(self, X, sample_weight, backend, reset=reset, chunk_size=self.chunk_size)
 
+    def _fit(self, source: Source, init: Any) -> MiniBatchKMeans:
+        random_state = check_random_state(self.random_state)
+        n, size = source.n_rows, self._batch_size
+        rules = self._rules(size, self.tol and self.tol * scan(source, centre=not source.sparse).variance)
+        with limited(size * self.n_clusters * source.n_features):
+            centers = self._best_start(source, init, random_state)
+            running = Running(centers, np.zeros(len(centers)))
+            outcome = online.run(source, running, rules, self.max_iter * n // size, random_state)
+        self._keep(source, outcome.running, source.dtype, outcome.cost)
+        self.n_steps_ = outcome.n_steps
+        self.n_iter_ = -(-outcome.n_steps * size // n)
+        return self
+
     def _step(self, source: Source, first: bool) -> MiniBatchKMeans:
         random_state = getattr(self, "_random_state", None) or check_random_state(self.random_state)
         if first:
-            init = self._check(source)
-            centers = self._start(source, init, random_state)
+            centers = self._start(source, self._check(source), random_state)
             running = Running(centers, np.zeros(len(centers)))
         else:
             running = self._running()
@@ -230,29 +232,18 @@ class MiniBatchKMeans(CenterEstimator):
     def _best_start(self, source: Source, init: Any, random_state: Any) -> np.ndarray:
         """The first centres of least inertia on rows drawn for this."""
         drawn = online.sample(source, random_state.randint(0, source.n_rows, self._init_size))
-        best, least = None, np.inf
+        found = []
         for run in range(self._n_init):
             online.tell(self.verbose, f"Init {run + 1}/{self._n_init} with method {init}")
             centers = self._start(source, init, random_state)
             inertia = float(online.label(drawn, centers).total.value())
             online.tell(self.verbose, f"Inertia for init {run + 1}/{self._n_init}: {inertia}")
-            if best is None or inertia < least:
-                best, least = centers, inertia
-        assert best is not None
-        return best
+            found.append((inertia, centers))
+        return min(found, key=lambda start: start[0])[1]
 
     def _start(self, source: Source, init: Any, random_state: Any) -> np.ndarray:
-        n, size = source.n_rows, self._init_size
-        if size < n:
-            source = online.sample(source, random_state.randint(0, n, size))
-        elif not isinstance(source, ArraySource):
-            source = online.sample(source, np.arange(n))
-        frame = scan(source, centre=not source.sparse)
-        if not frame.mass > 0:
-            raise ValueError(
-                f"None of the init_size={size} rows drawn to start from has a weight; raise init_size."
-            )
-        return first_centers(source, frame, init, self.n_clusters, random_state)
+        rows, frame = online.starting_rows(source, self._init_size, random_state)
+        return first_centers(rows, frame, init, self.n_clusters, random_state)
 
     def _running(self) -> Running:
         """What the next step starts from: the centres last kept, or those that were set or loaded since."""
@@ -267,13 +258,14 @@ class MiniBatchKMeans(CenterEstimator):
         """The result; inertia and labels under the reported centres, or `cost` a unit of weight instead."""
         centers = running.centers.astype(dtype)
         if self.compute_labels:
-            self.inertia_ = float(online.label(source, centers.astype(np.float64)).total.value())
-            self.labels_ = source.placed(source.rows("label"))
+            found = online.label(source, centers.astype(np.float64))
+            self.labels_, self.inertia_ = source.placed(source.rows("label")), float(found.total.value())
+            if cost is not None:
+                online.tell_empty(found)
         else:
-            for stale in ("labels_", "inertia_"):
-                vars(self).pop(stale, None)
-        if cost is not None and not self.compute_labels:
-            weight = source.host_weight
-            self.inertia_ = cost * (source.n_rows if weight is None else float(weight.sum()))
+            self.__dict__.pop("labels_", None)
+            self.__dict__.pop("inertia_", None)
+            if cost is not None:
+                self.inertia_ = cost * online.mass(source)
         self._centers, self.cluster_centers_ = running.centers, centers
         self._counts, self._n_since_last_reassign = running.counts, running.since

@@ -1,13 +1,13 @@
 """K-Means: centres are means, the cost is squared Euclidean (Lloyd, 1982).
 
 Invariant: `sums` are the exact sums of the rows under their present labels, so an iteration reads only rows that may
-move and re-sums only rows that did; the cost of an assignment follows from the same sums without another pass.
+move and re-sums only rows that did; the costs of all assignments follow from the same sums and one direct cost.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..backends.base import Backend, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.kernels import solve
 from ..backends.layout import Layout, group_count
-from ..backends.statistics import Cost, Delta, Top
+from ..backends.statistics import DD, Cost, Delta, Top
 from ..data.source import Source
 
 
@@ -26,6 +26,22 @@ class Means:
     centers: np.ndarray
     before: np.ndarray | None
     sums: np.ndarray  # f64 [k, K, d + 1]
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What the final pass returns: the rows that still moved, and the cost."""
+
+    delta: Delta
+    cost: Cost
+
+    def merge(self, other: Assigned) -> Assigned:
+        return Assigned(self.delta.merge(other.delta), self.cost.merge(other.cost))
+
+
+class Final(NamedTuple):
+    cost: Cost
+    terms: DD
 
 
 @final
@@ -65,11 +81,14 @@ class Mean:
             solve.means(moved, params.centers, centers, mass)
         return Means(centers, params.centers, sums)
 
-    def loss(self, params: Means) -> float:
-        """Cost of the assignment behind `params.sums` against the centres that it was made with."""
-        square = self.frame.square
+    def terms(self, params: Means) -> DD:
+        """Cost of the assignment behind `params.sums` against the centres it was made with, up to a constant."""
         before = params.centers if params.before is None else params.before
-        return float(solve.assignment_cost(params.sums, before, self.frame.origin, square.hi, square.lo))
+        return DD(*solve.assignment_terms(params.sums, before, self.frame.origin))
+
+    def losses(self, terms: list[DD], final: Final) -> np.ndarray:
+        """Costs from their terms: the constant is known from a cost that was summed directly."""
+        return np.array([max(float((final.cost.total + t + -final.terms).value()), 0.0) for t in terms])
 
     def shift(self, old: Means, new: Means) -> float:
         """Sum of squared moves of the centres."""
@@ -80,12 +99,23 @@ class Mean:
         rounded = params.centers.astype(self.dtype).astype(np.float64)
         return replace(params, centers=rounded, before=params.before)
 
-    def assign(self, backend: Backend, chunk: Chunk, centers: Centers) -> Cost:
-        """Final labels into the ledger, and their cost summed directly."""
-        backend.reassign(chunk, centers)
+    def assign(self, backend: Backend, chunk: Chunk, centers: Centers) -> Assigned:
+        """Labels into the ledger, and their cost summed directly."""
+        delta = backend.reassign(chunk, centers)
         label = chunk.rows["label"]
         cost = backend.costs(chunk.X, centers.host, label)
-        return backend.total(cost, chunk.weight, label, len(centers.host))
+        return Assigned(delta, backend.total(cost, chunk.weight, label, len(centers.host)))
+
+    def measure(self, source: Source, params: Means, delta: Delta) -> Final:
+        """The direct cost of the labels as they stand, in a pass of its own, for whoever watches the iterations."""
+        cost = source.fold(_measured, params.centers)
+        return Final(cost, DD(*solve.assignment_terms(params.sums + delta.sums, params.centers, self.frame.origin)))
+
+    def finish(self, source: Source, params: Means) -> Final:
+        """One more assignment, to `params.centers`: its cost, and the same in terms."""
+        found = source.fold(self.assign, self.begin(source.backend, params))
+        terms = solve.assignment_terms(params.sums + found.delta.sums, params.centers, self.frame.origin)
+        return Final(found.cost, DD(*terms))
 
     def _relocate(self, source: Source, centers: np.ndarray, sums: np.ndarray, empty: np.ndarray) -> np.ndarray:
         """Sums in which each empty cluster holds one row: highest cost first, lowest row on ties, never cost 0."""
@@ -98,6 +128,11 @@ class Mean:
             sums[j, 0] += piece
             sums[donor, 0] -= piece
         return sums
+
+
+def _measured(backend: Backend, chunk: Chunk, centers: np.ndarray) -> Cost:
+    label = chunk.rows["label"]
+    return backend.total(backend.costs(chunk.X, centers, label), chunk.weight, label, len(centers))
 
 
 def farthest(backend: Backend, chunk: Chunk, centers: np.ndarray, m: int) -> Top:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends.statistics import Cost
+from ..backends.statistics import DD, Cost
 from ..data.source import Source
-from ..objectives.mean import Mean, Means
+from ..objectives.mean import Final, Mean, Means
 from . import progress
 
 logger = logging.getLogger("gpuclust")
@@ -31,32 +31,37 @@ def iterate(
 
     The ledger's labels end as the nearest of the reported centres, at convergence and at the iteration limit alike.
     """
-    history: list[float] = []
+    terms: list[DD] = []
+    told: Final | None = None
     converged = False
     for n_iter in range(1, max_iter + 1):
         began = time.perf_counter()
         old, stage = params, objective.begin(source.backend, params)
         delta = source.fold(objective.partial, stage)
+        if told is None and (verbose or progress.listening()):
+            told = objective.measure(source, old, delta)
         params = objective.solve(source, delta, old)
-        history.append(objective.loss(params))
-        _tell(verbose, f"Iteration {n_iter - 1}, inertia {history[-1]}.")
-        seconds = time.perf_counter() - began
-        progress.emit(progress.Iteration(run, n_iter, max_iter, history[-1], delta.moved, source.n_rows, seconds))
+        terms.append(objective.terms(params))
+        if told is not None:
+            inertia, seconds = float(objective.losses(terms[-1:], told)[0]), time.perf_counter() - began
+            _tell(verbose, progress.Iteration(run, n_iter, max_iter, inertia, delta.moved, source.n_rows, seconds))
         shift = objective.shift(old, params)
-        if delta.moved == 0:
-            _tell(verbose, f"Converged at iteration {n_iter - 1}: strict convergence.")
-            converged = True
-        elif shift <= tol:
-            _tell(verbose, f"Converged at iteration {n_iter - 1}: center shift {shift} within tolerance {tol}.")
-            converged = True
+        converged = delta.moved == 0 or shift <= tol
         if converged:
+            reason = "strict convergence" if delta.moved == 0 else f"center shift {shift} within tolerance {tol}"
+            _say(verbose, f"Converged at iteration {n_iter - 1}: {reason}.")
             break
     reported = objective.report(params)
-    cost = source.fold(objective.assign, objective.begin(source.backend, reported))
-    return Fit(reported, cost, len(history), converged, np.array(history))
+    final = objective.finish(source, reported)
+    return Fit(reported, final.cost, len(terms), converged, objective.losses(terms, final))
 
 
-def _tell(verbose: int, line: str) -> None:
+def _tell(verbose: int, record: progress.Iteration) -> None:
+    _say(verbose, f"Iteration {record.iteration - 1}, inertia {record.inertia}.")
+    progress.emit(record)
+
+
+def _say(verbose: int, line: str) -> None:
     logger.debug(line)
     if verbose:
         print(line)

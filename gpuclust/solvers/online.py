@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -181,12 +181,16 @@ class Watch:
         return ""
 
 
-def batches(source: Source, size: int, random_state: np.random.RandomState) -> Iterator[ArraySource]:
+def batches(
+    source: Source, size: int, random_state: np.random.RandomState
+) -> Generator[ArraySource, None, None]:
     """Mini-batches without end: drawn where the source can seek, else blocks in the stream's order."""
     return _drawn(source, size, random_state) if source.seekable else _in_order(source, size)
 
 
-def _drawn(source: Source, size: int, random_state: np.random.RandomState) -> Iterator[ArraySource]:
+def _drawn(
+    source: Source, size: int, random_state: np.random.RandomState
+) -> Generator[ArraySource, None, None]:
     """Rows in proportion to their weight, with repeats: scikit-learn's `random_state.choice(n, size, p=p)`.
 
     The weight is in the draw, so every row of a batch counts once.
@@ -216,7 +220,7 @@ def _cumulative(weight: np.ndarray | None) -> np.ndarray | None:
     return running
 
 
-def _in_order(source: Source, size: int) -> Iterator[ArraySource]:
+def _in_order(source: Source, size: int) -> Generator[ArraySource, None, None]:
     """Blocks of `size` rows of positive weight, pass after pass; where chunks end does not show."""
     parts: list[tuple[Array, Array | None]] = []
     missing = size
@@ -260,6 +264,32 @@ def sample(source: Source, index: np.ndarray) -> ArraySource:
     return ArraySource(*source.gather(index), source.backend)
 
 
+def starting_rows(source: Source, size: int, random_state: np.random.RandomState) -> tuple[Source, Frame]:
+    """Rows in memory to choose first centres from, `size` drawn ones or all that there are, and their frame.
+
+    Raises
+    ------
+    ValueError
+        If none of them has a weight.
+    """
+    if size < source.n_rows:
+        source = sample(source, random_state.randint(0, source.n_rows, size))
+    elif not isinstance(source, ArraySource):
+        source = sample(source, np.arange(source.n_rows))
+    frame = scan(source, centre=not source.sparse)
+    if not frame.mass > 0:
+        raise ValueError(
+            f"None of the init_size={size} rows drawn to start from has a weight; raise init_size."
+        )
+    return source, frame
+
+
+def mass(source: Source) -> float:
+    """Sum of all weights."""
+    weight = source.host_weight
+    return float(source.n_rows if weight is None else weight.sum())
+
+
 def label(source: Source, centers: np.ndarray) -> Cost:
     """The ledger's labels <- nearest of `centers` (f64 [k, d]); what that costs. One pass."""
     source.allocate("label", np.int32, 0)
@@ -276,6 +306,12 @@ def _label(backend: Backend, chunk: Chunk, centers: Centers) -> Cost:
     chunk.rows["label"][...] = nearest
     cost = backend.costs(chunk.X, centers.host, nearest)
     return backend.total(cost, chunk.weight, nearest, len(centers.host))
+
+
+def tell_empty(found: Cost) -> None:
+    empty = int(np.count_nonzero(found.rows == 0))
+    if empty:
+        logger.warning("%d of %d clusters hold no row.", empty, len(found.rows))
 
 
 def tell(verbose: Any, line: str) -> None:

@@ -21,6 +21,10 @@ class Iteration(NamedTuple):
 _listener: ContextVar[Callable[[Iteration], None] | None] = ContextVar("gpuclust_listener", default=None)
 
 
+def listening() -> bool:
+    return _listener.get() is not None
+
+
 def emit(record: Iteration) -> None:
     listener = _listener.get()
     if listener is not None:

@@ -1,6 +1,6 @@
 """First centres: greedy k-means++ (Arthur and Vassilvitskii, 2007, with the trials of its section 5), random rows.
 
-Rows are drawn in proportion to their cost. The costs are rounded to integers on a grid of 2^-61 of their possible
+Rows are drawn in proportion to their cost. The costs are rounded to integers on a grid of 2^-53 of their possible
 total, so the running sum, and the row at which it crosses a drawn value, do not depend on chunks or threads. A step is
 one pass: it folds the centre chosen last into the rows' costs and evaluates all trial centres of the next.
 """
@@ -18,7 +18,7 @@ from ..backends.kernels.trials import BLOCK
 from ..backends.statistics import Potentials
 from ..data.source import Source
 
-COARSE = 1 << 40  # a total below this many grid steps is measured again on a finer grid
+COARSE = 1 << 38  # a total below this many grid steps is measured again on a finer grid
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ def _step(backend: Backend, chunk: Chunk, frame: Frame, known: Any, trial: np.nd
 
 
 def _evaluate(source: Source, frame: Frame, known: Any, trial: np.ndarray, largest: float) -> list[Drawn]:
-    """One pass: the potentials under each trial centre, on a grid that holds their total in 61 bits."""
+    """One pass: the potentials under each trial centre, on a grid that holds their total in 53 bits."""
     bound = frame.mass * largest
-    grid = 2.0 ** (np.ceil(np.log2(bound)) - 61) if bound > 0 else 1.0
+    grid = 2.0 ** (np.ceil(np.log2(bound)) - 53) if bound > 0 else 1.0
     stat = source.fold(_step, frame, known, trial, grid)
     blocks = stat.dense((source.n_rows - 1) // BLOCK + 1)
     pending = list(trial) or [None]

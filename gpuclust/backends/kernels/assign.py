@@ -17,7 +17,7 @@ from numba import njit, prange
 from .direct import distance_estimate, nearest_direct
 from .pack import centre_rows, row_norms, tile_rows
 from .sums import move_row
-from .tile import LANES, PANEL, tile_diff, tile_dot
+from .tile import LANES, PANEL, tile_diff, tile_dot, tile_norm
 
 WINDOW = 4096  # rows whose bounds are tested together; the survivors are gathered into full tiles
 UP, DOWN = np.float32(1 + 2**-20), np.float32(1 - 2**-20)  # outward rounding of float32 bounds
@@ -33,7 +33,6 @@ class PackedCenters(NamedTuple):
     panels: Any  # f32 [panels * 6 * d]: -2 c (expanded form) or c (difference form), centred and scaled, [d, 6] each
     norms: Any  # f32 [panels * 6]: |c|^2 or 0; +inf for padding
     order: Any  # i32 [panels * 6]: place in the panels -> index of the centre
-    center_norms: Any  # f32 [k]: upper bounds of |c|, centred and scaled
     group_start: Any  # i64 [groups + 1]: first panel of each group
     group_of: Any  # i32 [k]
     drift: Any  # f32 [k]: how far each centre moved since the bounds were made, scaled, rounded up
@@ -54,6 +53,9 @@ class Room(NamedTuple):
     first: Any
     second: Any
     index: Any
+    reach: Any
+    clear: Any
+    low: Any
     work: Any
 
 
@@ -69,23 +71,45 @@ class State(NamedTuple):
 
 
 @njit
-def _age_bounds(i, label, upper, lower, drift, group_drift, group_second, group_lead):
-    """Loosen the bounds of row i by how far the centres moved; returns the least lower bound."""
-    a = label[i]
-    upper[i] = (upper[i] + drift[a]) * UP
-    least = INF
-    for g in range(group_drift.shape[0]):
-        moved = group_second[g] if group_lead[g] == a else group_drift[g]
-        bound = lower[i, g] - moved
+def _age_one(start, stop, label, upper, lower, drift, most, second, lead, least):
+    """Loosen the bounds of rows start .. stop by how far the centres moved; least[i - start] <- least lower bound."""
+    for i in range(start, stop):
+        a = label[i]
+        if a < 0:
+            continue
+        upper[i] = (upper[i] + drift[a]) * UP
+        bound = lower[i, 0] - (second[0] if lead[0] == a else most[0])
         bound = bound * DOWN if bound > 0 else np.float32(0)
-        lower[i, g] = bound
-        least = min(least, bound)
-    return least
+        lower[i, 0] = bound
+        least[i - start] = bound
 
 
 @njit
-def _survivors(X, start, stop, label, upper, lower, cen, scale, active):
+def _age_groups(start, stop, label, upper, lower, drift, most, second, lead, least):
+    """The same for several groups."""
+    for i in range(start, stop):
+        a = label[i]
+        if a < 0:
+            continue
+        upper[i] = (upper[i] + drift[a]) * UP
+        low = INF
+        for g in range(most.shape[0]):
+            moved = second[g] if lead[g] == a else most[g]
+            bound = lower[i, g] - moved
+            bound = bound * DOWN if bound > 0 else np.float32(0)
+            lower[i, g] = bound
+            low = min(low, bound)
+        least[i - start] = low
+
+
+@njit
+def _survivors(X, start, stop, label, upper, lower, cen, least, active):
     """Indices of the rows of a window whose bounds do not settle the label; their upper bounds are made tight."""
+    centers, scale = cen.centers, cen.scale
+    if cen.group_drift.shape[0] == 1:
+        _age_one(start, stop, label, upper, lower, cen.drift, cen.group_drift, cen.group_second, cen.group_lead, least)
+    else:
+        _age_groups(start, stop, label, upper, lower, cen.drift, cen.group_drift, cen.group_second, cen.group_lead, least)
     count = 0
     for i in range(start, stop):
         a = label[i]
@@ -93,11 +117,10 @@ def _survivors(X, start, stop, label, upper, lower, cen, scale, active):
             upper[i] = INF
             active[count] = i
             count += 1
-            continue
-        least = _age_bounds(i, label, upper, lower, cen.drift, cen.group_drift, cen.group_second, cen.group_lead)
-        if upper[i] * UP >= least:
-            upper[i] = np.float32(distance_estimate(X, i, cen.centers, a) * scale) * UP
-            if not upper[i] * UP < least:
+        elif upper[i] * UP >= least[i - start]:
+            bound = np.float32(distance_estimate(X, i, centers, a) * scale) * UP
+            upper[i] = bound
+            if not bound * UP < least[i - start]:
                 active[count] = i
                 count += 1
     return count
@@ -112,24 +135,26 @@ def _margin(diff, delta, xn, cn, dist):
     the sum adds (d + 4) 2^-24 relative. `delta` holds the factor of the form in use, with 5% for its own rounding.
     """
     total = xn + cn
+    eta = np.float32(1.3e-7) * total
     if diff:
-        eta = np.float32(1.3e-7) * total
         return delta * dist * dist + np.float32(2) * dist * eta + eta * eta + TINY
     return delta * total * total + TINY
 
 
 @njit
-def _lower_bound(diff, delta, xn, square):
-    """Lower bound of the distance to every centre whose score is at least square - |x|^2.
+def _lower_bounds(m, diff, delta, norm, score, low):
+    """low [m] <- lower bounds of the distances to all centres whose score is at least score [m].
 
-    A centre farther out than |x| + L, L = sqrt(square), is at least L away whatever its score's error; for the others
-    `_margin` holds with norm |x| + L.
+    With L = sqrt(score + |x|^2), a centre farther out than |x| + L is at least L away whatever its score's error; for
+    the others `_margin` holds with norm |x| + L. An infinite score (no such centre) gives +inf.
     """
-    if square == INF:
-        return INF
-    reach = np.sqrt(max(square, np.float32(0)))
-    exact = square - _margin(diff, delta, xn, xn + reach, reach)
-    return np.sqrt(exact) * DOWN if exact > 0 else np.float32(0)
+    for r in range(m):
+        xn = np.sqrt(norm[r])
+        square = score[r] + (np.float32(0) if diff else norm[r])
+        reach = np.sqrt(max(square, np.float32(0)))
+        exact = square - _margin(diff, delta, xn, xn + reach, reach)
+        bound = np.sqrt(max(exact, np.float32(0))) * DOWN
+        low[r] = INF if square == INF else bound
 
 
 @njit
@@ -149,37 +174,16 @@ def _score_group(xt, tiles, d, diff, cen, g, first, second, index):
 
 
 @njit
-def _settle(i, old, own_scored, X, cen, diff, delta, base, xn, own_bound, one, two, best, work):
-    """Label of a scored row, exact where the scores cannot tell, and an upper bound of its distance.
-
-    `old` is the present label, at a distance just below `own_bound`; where its group was not scored it still competes.
-    """
-    j = cen.order[best]
-    square = max(one + base, np.float32(0))
-    own = _margin(diff, delta, xn, cen.center_norms[j], np.sqrt(square))
-    reach = np.sqrt(square + own)
-    clear = two - one > own + _margin(diff, delta, xn, xn + reach, reach)
-    if own_scored:
-        if clear:
-            return j, reach * UP
-    elif own_bound * UP < _lower_bound(diff, delta, xn, square):
-        return old, own_bound
-    elif clear and reach * UP < own_bound * DOWN * DOWN * DOWN:
-        return j, reach * UP
-    j = nearest_direct(X, i, cen.centers_t, work)
-    return j, np.float32(np.sqrt(work[j]) * cen.scale) * UP
-
-
-@njit
-def _merge_group(chosen, m, g, rows, cen, diff, delta, norm, first, second, index, lower, state):
+def _merge_group(chosen, m, g, rows, diff, delta, norm, first, second, index, lower, low, state_norm, one, two, best, runner):
     """Fold one group's best two into the rows' running best two, and renew the rows' bounds to the group."""
-    one, two, best, runner = state.one, state.two, state.best, state.runner
+    for s in range(m):
+        state_norm[s] = norm[chosen[s]]
+    if lower.shape[0]:
+        _lower_bounds(m, diff, delta, state_norm, first, low)
+        for s in range(m):
+            lower[rows[chosen[s]], g] = low[s]
     for s in range(m):
         r = chosen[s]
-        xn = np.sqrt(norm[r])
-        base = np.float32(0) if diff else norm[r]
-        if lower.shape[0]:
-            lower[rows[r], g] = _lower_bound(diff, delta, xn, first[s] + base)
         if first[s] < one[r]:
             two[r] = min(one[r], second[s])
             one[r] = first[s]
@@ -190,17 +194,53 @@ def _merge_group(chosen, m, g, rows, cen, diff, delta, norm, first, second, inde
 
 
 @njit
-def _choose(g, rows, m, label, upper, lower, cen, state, chosen):
+def _choose(g, rows, m, label, upper, lower, group_of, scored, chosen):
     """Rows of the batch that group g may still win."""
-    count = 0
+    bounded, count = upper.shape[0] > 0, 0
     for r in range(m):
         i = rows[r]
-        if not upper.shape[0] or label[i] < 0 or not upper[i] * UP < lower[i, g]:
+        if not bounded or label[i] < 0 or not upper[i] * UP < lower[i, g]:
             chosen[count] = r
             count += 1
-            if upper.shape[0] and label[i] >= 0 and cen.group_of[label[i]] == g:
-                state.scored[r] = True
+            if bounded and label[i] >= 0 and group_of[label[i]] == g:
+                scored[r] = True
     return count
+
+
+@njit
+def _score_one(m, cen, d, diff, room, state):
+    """Scores of a batch where all centres are one group."""
+    for r in range(m):
+        room.chosen[r] = r
+    tile_rows(room.line, room.chosen, m, room.xt)
+    tiles = (m + LANES - 1) // LANES
+    for t in range(tiles):
+        tile_norm(room.xt, t * LANES * d, d, room.norm, t * LANES)
+    _score_group(room.xt, tiles, d, diff, cen, 0, state.one, state.two, state.best)
+    state.runner[:m] = state.two[:m]
+    state.scored[:m] = True
+
+
+@njit
+def _score_groups(rows, m, label, upper, lower, cen, d, diff, delta, room, state):
+    """Scores of a batch against the groups that each row's bounds leave open."""
+    bounded = upper.shape[0] > 0
+    one, two, best, runner, scored = state.one, state.two, state.best, state.runner, state.scored
+    row_norms(room.line, m, room.norm)
+    for r in range(m):
+        one[r], two[r], runner[r], best[r] = INF, INF, INF, 0
+        scored[r] = not bounded or label[rows[r]] < 0
+    packed = False
+    for g in range(cen.group_start.shape[0] - 1):
+        count = _choose(g, rows, m, label, upper, lower, cen.group_of, scored, room.chosen)
+        if count == 0:
+            continue
+        if not (packed and count == m):
+            tile_rows(room.line, room.chosen, count, room.xt)
+            packed = count == m
+        _score_group(room.xt, (count + LANES - 1) // LANES, d, diff, cen, g, room.first, room.second, room.index)
+        _merge_group(room.chosen, count, g, rows, diff, delta, room.norm, room.first, room.second, room.index, lower,
+                     room.low, room.reach, one, two, best, runner)  # fmt: skip
 
 
 @njit
@@ -208,45 +248,73 @@ def _score_batch(X, rows, m, label, upper, lower, cen, diff, delta, room, state)
     """state.label[:m] <- new labels of rows[:m]; bounds renewed where they are kept (upper is not empty)."""
     d = X.shape[1]
     centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
-    row_norms(room.line, m, room.norm)
-    for r in range(m):
-        state.one[r], state.two[r], state.runner[r] = INF, INF, INF
-        state.best[r] = 0
-        state.scored[r] = not upper.shape[0] or label[rows[r]] < 0
-    packed = False
-    for g in range(cen.group_start.shape[0] - 1):
-        count = _choose(g, rows, m, label, upper, lower, cen, state, room.chosen)
-        if count == 0:
-            continue
-        if not (packed and count == m):
-            tile_rows(room.line, room.chosen, count, room.xt)
-            packed = count == m
-        tiles = (count + LANES - 1) // LANES
-        _score_group(room.xt, tiles, d, diff, cen, g, room.first, room.second, room.index)
-        _merge_group(room.chosen, count, g, rows, cen, diff, delta, room.norm,
-                     room.first, room.second, room.index, lower, state)  # fmt: skip
-    _settle_batch(X, rows, m, label, upper, lower, cen, diff, delta, room, state)
+    if cen.group_start.shape[0] == 2:
+        _score_one(m, cen, d, diff, room, state)
+    else:
+        _score_groups(rows, m, label, upper, lower, cen, d, diff, delta, room, state)
+    _certify(m, diff, delta, room.norm, state.one, state.two, room.reach, room.clear)
+    if upper.shape[0]:
+        _lower_bounds(m, diff, delta, room.norm, state.one, room.low)
+        _lower_bounds(m, diff, delta, room.norm, state.runner, room.second)
+        _settle_bounded(X, rows, m, label, upper, lower, cen, room, state)
+    else:
+        _settle_plain(X, rows, m, cen, room, state)
 
 
 @njit
-def _settle_batch(X, rows, m, label, upper, lower, cen, diff, delta, room, state):
-    bounded = upper.shape[0] > 0
+def _certify(m, diff, delta, norm, one, two, reach, clear):
+    """Whether the best score is the nearest of the scored centres for sure; reach <- upper bound of its distance.
+
+    Its norm is not looked up: |c| <= |x| + distance, and the distance is at most D + sqrt(delta) (|x| + |c|) with
+    D the one that the score gives, so |c| <= (1 + s) / (1 - s) (|x| + D), s = sqrt(delta) (plus eta, far smaller).
+    """
+    s = np.sqrt(delta) + np.float32(1e-6)
+    inflate = (np.float32(1) + s) / (np.float32(1) - s)
     for r in range(m):
-        i = rows[r]
-        old = label[i] if bounded else np.int32(-1)
-        own_bound = upper[i] if bounded else INF
-        xn = np.sqrt(room.norm[r])
-        base = np.float32(0) if diff else room.norm[r]
-        j, bound = _settle(i, old, state.scored[r], X, cen, diff, delta, base, xn, own_bound,
-                           state.one[r], state.two[r], state.best[r], room.work)  # fmt: skip
-        state.label[r] = j
-        if bounded:
-            upper[i] = bound
-            if cen.order[state.best[r]] == j and state.one[r] < INF:
-                lower[i, cen.group_of[j]] = _lower_bound(diff, delta, xn, state.runner[r] + base)
-            if j != old and not state.scored[r]:
-                g = cen.group_of[old]
-                lower[i, g] = min(lower[i, g], own_bound * DOWN * DOWN * DOWN)
+        xn = np.sqrt(norm[r])
+        square = max(one[r] + (np.float32(0) if diff else norm[r]), np.float32(0))
+        dist = np.sqrt(square)
+        own = _margin(diff, delta, xn, inflate * (xn + dist), dist * inflate)
+        far = np.sqrt(square + own)
+        clear[r] = two[r] - one[r] > own + _margin(diff, delta, xn, xn + far, far)
+        reach[r] = far * UP
+
+
+@njit
+def _settle_plain(X, rows, m, cen, room, state):
+    order, best, clear, label = cen.order, state.best, room.clear, state.label
+    for r in range(m):
+        label[r] = order[best[r]] if clear[r] else nearest_direct(X, rows[r], cen.centers_t, room.work)
+
+
+@njit
+def _settle_bounded(X, rows, m, label, upper, lower, cen, room, state):
+    """Labels, exact where the scores cannot tell, and bounds.
+
+    room.low, room.second: lower bounds of the distance to the best scored centre and to the others of its group. The
+    present label, at a distance just below upper[i], still competes where its group was not scored.
+    """
+    order, group_of, scale, work = cen.order, cen.group_of, cen.scale, room.work
+    reach, clear, low, others, single = room.reach, room.clear, room.low, room.second, cen.group_start.shape[0] == 2
+    best, scored, out = state.best, state.scored, state.label
+    for r in range(m):
+        i, ahead = rows[r], order[best[r]]
+        old, own_bound, j, bound, sure = label[i], upper[i], ahead, reach[r], clear[r]
+        if not scored[r]:
+            if own_bound * UP < low[r]:
+                sure, j, bound = True, old, own_bound
+            else:  # the true distance to the present centre is above own_bound * DOWN^3
+                sure = sure and bound * UP < own_bound * DOWN * DOWN * DOWN
+        if not sure:
+            j = np.int32(nearest_direct(X, i, cen.centers_t, work))
+            bound = np.float32(np.sqrt(work[j]) * scale) * UP
+        if ahead == j:
+            lower[i, group_of[j]] = others[r]
+        elif single:
+            lower[i, 0] = low[r]
+        if j != old and not scored[r]:
+            lower[i, group_of[old]] = min(lower[i, group_of[old]], own_bound * DOWN * DOWN * DOWN)
+        out[r], upper[i] = j, bound
 
 
 @njit
@@ -255,7 +323,8 @@ def _room(batch, d, k):
     f32 = np.float32
     return Room(
         np.empty((batch, d), f32), np.empty(batch * d, f32), np.empty(batch, f32), np.empty(batch, np.int64),
-        np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(k),
+        np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
+        np.empty(batch, np.bool_), np.empty(batch, f32), np.empty(k),
     ), State(
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
         np.empty(batch, np.bool_), np.empty(batch, np.int32),
@@ -273,12 +342,11 @@ def lloyd_pass(X, weight, label, upper, lower, cen, diff, delta, magic, sums, mo
     k = cen.centers.shape[0]
     for t in prange(threads):
         room, state = _room(batch, d, k)
-        active = np.empty(WINDOW, np.int64)
-        value, error = np.empty(d + 1), np.zeros(d + 1)
+        active, least = np.empty(WINDOW, np.int64), np.empty(WINDOW, np.float32)
         mine, count = sums[t], 0
         for start in range(t * WINDOW, n, threads * WINDOW):
             stop = min(start + WINDOW, n)
-            left = _survivors(X, start, stop, label, upper, lower, cen, cen.scale, active)
+            left = _survivors(X, start, stop, label, upper, lower, cen, least, active)
             for at in range(0, left, batch):
                 rows, m = active[at:], min(batch, left - at)
                 _score_batch(X, rows, m, label, upper, lower, cen, diff, delta, room, state)
@@ -286,7 +354,7 @@ def lloyd_pass(X, weight, label, upper, lower, cen, diff, delta, magic, sums, mo
                     i, new = rows[r], state.label[r]
                     if new != label[i]:
                         old = label[i] if label[i] >= 0 else k
-                        move_row(X, i, weight, magic, mine[new], mine[old], value, error)
+                        move_row(X, i, weight, magic, mine[new], mine[old])
                         label[i] = new
                         count += 1
         moved[t] = count

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from .scan import FIELDS, HIGH, LEAST, LOW, SQ, SUM, WSQ, WSUM, _add, _range, blank
+from .scan import add_value, blank
 from .sums import two_sum
 from .tile import fma
 
@@ -45,37 +45,25 @@ def form(indices, indptr, d):
     return state
 
 
-@njit
-def _scan_value(x, w, weighted, f, out):
-    _range(out, x, f)
-    square = x * x
-    _add(out, SUM, f, x, 0.0)
-    _add(out, SQ, f, square, fma(x, x, -square))
-    if weighted:
-        part = w * x
-        error = fma(w, x, -part)
-        square = part * x
-        _add(out, WSUM, f, part, error)
-        _add(out, WSQ, f, square, fma(part, x, -square) + error * x)
-
-
 @njit(parallel=True, cache=True, nogil=True)
-def scan_pass(rows, weight, out, threads):
-    """out f64 [threads, FIELDS, d] OUT, one set of range and moments about zero per thread."""
+def scan_pass(rows, out, square, threads):
+    """out f64 [threads, FIELDS, d] OUT: range and sums about zero; square f64 [threads, 2] OUT: sum of squares."""
     n, d = rows.indptr.shape[0] - 1, out.shape[2]
     for t in prange(threads):
         mine, filled = blank(d), np.zeros(d, np.int64)
-        start, stop = n * t // threads, n * (t + 1) // threads
+        start, stop, hi, lo = n * t // threads, n * (t + 1) // threads, 0.0, 0.0
         for i in range(start, stop):
-            w = weight[i] if weight.shape[0] else 1.0
             for p in range(rows.indptr[i], rows.indptr[i + 1]):
-                f = rows.indices[p]
+                f, x = rows.indices[p], np.float64(rows.data[p])
                 filled[f] += 1
-                _scan_value(np.float64(rows.data[p]), w, weight.shape[0] > 0, f, mine)
+                add_value(x, x, f, mine)
+                hi, lost = two_sum(hi, x * x)
+                lo += lost
         for f in range(d):
             if filled[f] < stop - start:
-                _range(mine, 0.0, f)
+                add_value(0.0, 0.0, f, mine)
         out[t] = mine
+        square[t, 0], square[t, 1] = hi, lo
 
 
 @njit

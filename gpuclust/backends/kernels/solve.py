@@ -1,7 +1,7 @@
 """From exact sums to centres, and the cost of an assignment from the same sums, in double-double arithmetic."""
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from .sums import two_sum
 from .tile import fma
@@ -40,10 +40,10 @@ def means(sums, old, out, mass):
 
 
 @njit(cache=True, nogil=True)
-def assignment_cost(sums, centers, origin, square_hi, square_lo):
-    """Cost of the assignment behind `sums` against `centers`: sum w|x - o|^2 + sum_j c_j.(m c_j - 2 S_j) about o."""
+def assignment_terms(sums, centers, origin):
+    """(hi, lo) of sum_j c_j.(m_j c_j - 2 S_j) about the origin: the cost of an assignment up to sum w|x - o|^2."""
     k, d = centers.shape
-    hi, lo = square_hi, square_lo
+    hi, lo = 0.0, 0.0
     for j in range(k):
         m, m_lo = _total(sums[j], d)
         for f in range(d):
@@ -58,7 +58,7 @@ def assignment_cost(sums, centers, origin, square_hi, square_lo):
             p, e = _product(c, u)
             hi, e2 = two_sum(hi, p)
             lo += e2 + e + c * u_lo + c_lo * u
-    return max(hi + lo, 0.0)
+    return two_sum(hi, lo)
 
 
 @njit(cache=True, nogil=True)
@@ -71,16 +71,21 @@ def sum_weighted(values, weight):
     return two_sum(hi, lo)
 
 
-@njit(cache=True, nogil=True)
-def weighted_total(cost, weight, label, hi, lo, mass, mass_lo, rows):
-    """hi, lo [1] OUT <- sum of w cost; mass, mass_lo, rows [k] OUT += sum of w, rows by label."""
-    total, rest = 0.0, 0.0
-    for i in range(cost.shape[0]):
-        w = weight[i] if weight.shape[0] else 1.0
-        total, e = two_sum(total, w * cost[i])
-        rest += e
-        j = label[i]
-        mass[j], e = two_sum(mass[j], w)
-        mass_lo[j] += e
-        rows[j] += 1
-    hi[0], lo[0] = two_sum(total, rest)
+@njit(parallel=True, cache=True, nogil=True)
+def weighted_total(cost, weight, label, total, mass, rows, threads):
+    """total f64 [threads, 2] OUT <- sum of w cost; mass f64 [threads, 2, k], rows i64 [threads, k] OUT += by label."""
+    n = cost.shape[0]
+    for t in prange(threads):
+        hi, lo = 0.0, 0.0
+        for i in range(n * t // threads, n * (t + 1) // threads):
+            j = label[i]
+            rows[t, j] += 1
+            if weight.shape[0]:
+                hi, e = two_sum(hi, weight[i] * cost[i])
+                lo += e
+                mass[t, 0, j], e = two_sum(mass[t, 0, j], weight[i])
+                mass[t, 1, j] += e
+            else:
+                hi, e = two_sum(hi, cost[i])
+                lo += e
+        total[t, 0], total[t, 1] = hi, lo

@@ -6,43 +6,83 @@ counts cannot show, and rows that change cluster are subtracted from one and add
 """
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from .tile import fma
+from .tile import _data, fma
+
+
+STRIP = 8  # columns that are cut at once
+
+
+@intrinsic
+def _cut_strips(typingctx, X, at, strips, magic, plus, minus, columns, levels):
+    """plus += pieces, minus -= pieces of 8 * strips values X[at:]; magic, plus, minus [levels, columns] from column 0."""
+    i = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        X, at, strips, magic, plus, minus, columns, levels = args
+        real = context.get_value_type(kinds[0].dtype)
+        vec, wide = ir.VectorType(real, STRIP), ir.VectorType(ir.DoubleType(), STRIP)
+        size = real.get_abi_size(context.target_data)
+        rest = cgutils.alloca_once(builder, wide)
+
+        def pointer(kind, array, offset, vector):
+            return builder.bitcast(_data(context, builder, kind, array, offset), vector.as_pointer())
+
+        with cgutils.for_range(builder, strips) as strip:
+            f = builder.mul(strip.index, ir.Constant(strip.index.type, STRIP))
+            x = builder.load(pointer(kinds[0], X, builder.add(at, f), vec), align=size)
+            builder.store(x if real == ir.DoubleType() else builder.fpext(x, wide), rest)
+            with cgutils.for_range(builder, levels) as level:
+                place = builder.add(builder.mul(level.index, columns), f)
+                anchor = builder.load(pointer(kinds[3], magic, place, wide), align=8)
+                value = builder.load(rest)
+                piece = builder.fsub(builder.fadd(value, anchor), anchor)
+                builder.store(builder.fsub(value, piece), rest)
+                high, low = pointer(kinds[4], plus, place, wide), pointer(kinds[5], minus, place, wide)
+                builder.store(builder.fadd(builder.load(high, align=8), piece), high, align=8)
+                builder.store(builder.fsub(builder.load(low, align=8), piece), low, align=8)
+        return context.get_dummy_value()
+
+    return types.void(X, i, i, magic, plus, minus, i, i), codegen
 
 
 @njit
-def _cut(value, error, magic, plus, minus, columns):
-    """plus += pieces, minus -= pieces. value, error f64 [columns] (destroyed), magic [K, columns]."""
-    levels = magic.shape[0]
-    for b in range(levels):
-        if b == levels - 1:
-            for f in range(columns):
-                value[f] += error[f]
-        anchor, high, low = magic[b], plus[b], minus[b]
-        for f in range(columns):
-            piece = (value[f] + anchor[f]) - anchor[f]
-            value[f] -= piece
-            high[f] += piece
-            low[f] -= piece
+def _cut(value, error, f, magic, plus, minus):
+    """plus[:, f] += pieces, minus[:, f] -= pieces of value + error."""
+    last = magic.shape[0] - 1
+    for b in range(magic.shape[0]):
+        if b == last:
+            value += error
+        anchor = magic[b, f]
+        piece = (value + anchor) - anchor
+        value -= piece
+        plus[b, f] += piece
+        minus[b, f] -= piece
 
 
 @njit
-def move_row(X, i, weight, magic, plus, minus, value, error):
+def move_row(X, i, weight, magic, plus, minus):
     """Move row i from the sums `minus` to the sums `plus`, both f64 [K, d + 1]; column d is the mass."""
     d = X.shape[1]
     if weight.shape[0] == 0:
-        for f in range(d):
-            value[f] = X[i, f]
-        value[d] = 1.0
-    else:
-        w = weight[i]
-        for f in range(d):
-            x = np.float64(X[i, f])
-            value[f] = w * x
-            error[f] = fma(w, x, -value[f])
-        value[d] = w
-    _cut(value, error, magic, plus, minus, d + 1)
+        strips = d // STRIP
+        _cut_strips(X, i * d, strips, magic, plus, minus, d + 1, magic.shape[0])
+        for f in range(strips * STRIP, d):
+            _cut(np.float64(X[i, f]), 0.0, f, magic, plus, minus)
+        plus[0, d] += 1.0
+        minus[0, d] -= 1.0
+        return
+    w = weight[i]
+    for f in range(d):
+        x = np.float64(X[i, f])
+        product = w * x
+        _cut(product, fma(w, x, -product), f, magic, plus, minus)
+    _cut(w, 0.0, d, magic, plus, minus)
 
 
 @njit
@@ -50,10 +90,3 @@ def two_sum(a, b):
     s = a + b
     t = s - a
     return s, (a - (s - t)) + (b - t)
-
-
-@njit
-def add_dd(hi, lo, value):
-    """(hi, lo) + value, with hi + lo the unevaluated sum and |lo| below half an ulp of hi."""
-    s, e = two_sum(hi, value)
-    return s, lo + e

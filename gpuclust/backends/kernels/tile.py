@@ -104,13 +104,13 @@ tile_diff = intrinsic(_tile("diff"))  # score = norm + sum (x - c)^2
 
 
 @intrinsic
-def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off):
-    """Squared distances of 16 rows to 3 centres: out [3, 16] from o_off, xt [d, 16], panel [d, 3]."""
+def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off, pitch):
+    """Squared distances of 16 rows to 3 centres: out [3, 16] from o_off, rows `pitch` apart; xt [d, 16], panel [d, 3]."""
     i = types.intp
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        xt, x_off, panel, p_off, d, out, o_off = args
+        xt, x_off, panel, p_off, d, out, o_off, pitch = args
         vec = ir.VectorType(context.get_value_type(kinds[0].dtype), LANES)
         scores = _scores(
             context, builder, "diff", TRIALS,
@@ -119,11 +119,34 @@ def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off):
         )  # fmt: skip
         base = _data(context, builder, kinds[5], out, o_off)
         for c, v in enumerate(scores):
-            at = builder.bitcast(builder.gep(base, [ir.Constant(I64, c * LANES)]), vec.as_pointer())
-            builder.store(v, at, align=4)
+            place = builder.gep(base, [builder.mul(pitch, ir.Constant(I64, c))])
+            builder.store(v, builder.bitcast(place, vec.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(xt, i, panel, i, i, out, i), codegen
+    return types.void(xt, i, panel, i, i, out, i, i), codegen
+
+
+@intrinsic
+def tile_norm(typingctx, xt, x_off, d, out, o_off):
+    """Squared norms of 16 packed rows: out [16] from o_off."""
+    i = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        xt, x_off, d, out, o_off = args
+        vec = ir.VectorType(context.get_value_type(kinds[0].dtype), LANES)
+        base = _data(context, builder, kinds[0], xt, x_off)
+        acc = cgutils.alloca_once(builder, vec)
+        builder.store(ir.Constant(vec, [0.0] * LANES), acc)
+        with cgutils.for_range(builder, d) as loop:
+            row = builder.mul(loop.index, ir.Constant(loop.index.type, LANES))
+            x = builder.load(builder.bitcast(builder.gep(base, [row]), vec.as_pointer()), align=4)
+            builder.store(_fma(builder, x, x, builder.load(acc)), acc)
+        target = builder.bitcast(_data(context, builder, kinds[3], out, o_off), vec.as_pointer())
+        builder.store(builder.load(acc), target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(xt, i, i, out, i), codegen
 
 
 @intrinsic

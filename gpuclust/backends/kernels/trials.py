@@ -20,20 +20,65 @@ def potential(cost, w, inverse):
 
 @njit
 def tile_costs(X, start, m, shift, scale, panels, line, chosen, xt, out):
-    """out [tiles, panels * 3, 16] <- squared distances of rows start .. start + m to every packed trial centre."""
-    d = X.shape[1]
-    count = panels.shape[0]
-    rows = chosen
+    """out [panels * 3, batch] <- squared distances of rows start .. start + m to every packed trial centre."""
+    d, batch = X.shape[1], out.shape[1]
     for r in range(m):
-        rows[r] = start + r
-    centre_rows(X, rows, m, shift, scale, line)
+        chosen[r] = start + r
+    centre_rows(X, chosen, m, shift, scale, line)
     for r in range(m):
-        rows[r] = r
-    tile_rows(line, rows, m, xt)
-    flat = panels.ravel()
-    for t in range((m + LANES - 1) // LANES):
-        for p in range(count):
-            tile_trials(xt, t * LANES * d, flat, p * TRIALS * d, d, out, (t * count + p) * TRIALS * LANES)
+        chosen[r] = r
+    tile_rows(line, chosen, m, xt)
+    coefficients, flat = panels.ravel(), out.ravel()
+    for p in range(panels.shape[0]):
+        for t in range((m + LANES - 1) // LANES):
+            at = p * TRIALS * batch + t * LANES
+            tile_trials(xt, t * LANES * d, coefficients, p * TRIALS * d, d, flat, at, batch)
+
+
+@njit(fastmath={"reassoc"})  # the terms are integers below 2^53: their sum is exact in any order
+def _steps(cost, new, inverse):
+    total = 0.0
+    for r in range(cost.shape[0]):
+        total += np.floor(np.float64(min(cost[r], new[r])) * inverse)
+    return np.int64(total)
+
+
+@njit
+def _weighted_steps(cost, new, weight, inverse):
+    total = np.int64(0)
+    for r in range(cost.shape[0]):
+        total += potential(min(cost[r], new[r]), weight[r], inverse)
+    return total
+
+
+@njit(fastmath={"reassoc", "nnan", "nsz"})
+def _largest(cost, new):
+    most = min(cost[0], new[0])
+    for r in range(cost.shape[0]):
+        left = min(cost[r], new[r])
+        most = left if left > most else most
+    return most
+
+
+@njit
+def _weighted_largest(cost, new, weight, most):
+    for r in range(cost.shape[0]):
+        if weight[r] > 0:
+            most = max(most, np.float64(min(cost[r], new[r])))
+    return most
+
+
+@njit
+def _fold_block(cost, out, low, high, skip, trials, weight, inverse, b, blocks, largest):
+    """Rows low .. high of a batch, all of one block: their potentials under each trial centre."""
+    for s in range(max(trials, 1)):
+        new = out[s + skip, low:high] if trials else cost
+        if weight.shape[0]:
+            blocks[s, b] += _weighted_steps(cost, new, weight, inverse)
+            largest[s] = _weighted_largest(cost, new, weight, largest[s])
+        else:
+            blocks[s, b] += _steps(cost, new, inverse)
+            largest[s] = max(largest[s], _largest(cost, new))
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -41,46 +86,42 @@ def trials_pass(X, weight, cost, known, shift, scale, panels, trials, inverse, f
     """Fold a known centre into the rows' costs, and the potentials under each trial centre into blocks of rows.
 
     cost X's dtype [n] IN/OUT: cost <- min(cost, distance^2 to trial centre 0) if `known`. panels [p, d, 3] hold the
-    known centre (if any) and `trials` trial centres; without any, the costs stand as they are. blocks i64 [threads, trials, nblocks] OUT, block index from global
-    row `first`; largest f64 [threads, trials] OUT: the largest weighted cost left.
+    known centre (if any) and `trials` trial centres; without any, the costs stand as they are. blocks i64 [threads,
+    trials, blocks] OUT, block index from global row `first`; largest f64 [threads, trials] OUT: the largest cost
+    left to a row of positive weight.
     """
     n, d = X.shape
-    width = panels.shape[0] * TRIALS
-    base = first // BLOCK
     skip = 1 if known else 0
     for t in prange(threads):
-        line = np.empty((batch, d), X.dtype)
-        xt = np.empty(batch * d, X.dtype)
-        chosen = np.empty(batch, np.int64)
-        out = np.empty(batch * width, X.dtype)
+        line, xt = np.empty((batch, d), X.dtype), np.empty(batch * d, X.dtype)
+        chosen, out = np.empty(batch, np.int64), np.empty((panels.shape[0] * TRIALS, batch), X.dtype)
         for start in range(t * batch, n, threads * batch):
             m = min(batch, n - start)
-            if width:
+            if panels.shape[0]:
                 tile_costs(X, start, m, shift, scale, panels, line, chosen, xt, out)
-            for r in range(m):
-                i = start + r
-                at = (r // LANES) * width * LANES + r % LANES
-                if known:
-                    cost[i] = min(cost[i], out[at])
-                w = weight[i] if weight.shape[0] else 1.0
-                block = (first + i) // BLOCK - base
-                for s in range(max(trials, 1)):
-                    left = min(cost[i], out[at + (s + skip) * LANES]) if trials else cost[i]
-                    blocks[t, s, block] += potential(left, w, inverse)
-                    if w > 0 and left > largest[t, s]:
-                        largest[t, s] = left
+            if known:
+                for r in range(m):
+                    cost[start + r] = min(cost[start + r], out[0, r])
+            low = 0
+            while low < m:
+                block = (first + start + low) // BLOCK
+                high = min(m, (block + 1) * BLOCK - first - start)
+                w = weight[start + low : start + high] if weight.shape[0] else weight
+                _fold_block(cost[start + low : start + high], out, low, high, skip, trials, w, inverse,
+                            block - first // BLOCK, blocks[t], largest[t])  # fmt: skip
+                low = high
 
 
 @njit(cache=True, nogil=True)
 def row_potentials(X, weight, cost, shift, scale, panels, inverse, out):
     """out i64 [n] <- the potential of every row, under trial centre 0 if there is one (the block of a draw)."""
     n, d = X.shape
-    width = panels.shape[0] * TRIALS
-    line, xt = np.empty((n, d), X.dtype), np.empty((n + LANES) * d, X.dtype)
-    chosen, scores = np.empty(n + LANES, np.int64), np.empty((n + LANES) * width, X.dtype)
-    if width:
+    batch = (n + LANES - 1) // LANES * LANES
+    line, xt, chosen = np.empty((batch, d), X.dtype), np.empty(batch * d, X.dtype), np.empty(batch, np.int64)
+    scores = np.empty((max(1, panels.shape[0] * TRIALS), batch), X.dtype)
+    scores[0] = np.inf
+    if panels.shape[0]:
         tile_costs(X, 0, n, shift, scale, panels, line, chosen, xt, scores)
     for i in range(n):
-        at = (i // LANES) * width * LANES + i % LANES
         w = weight[i] if weight.shape[0] else 1.0
-        out[i] = potential(min(cost[i], scores[at]) if width else cost[i], w, inverse)
+        out[i] = potential(min(cost[i], scores[0, i]), w, inverse)
