@@ -60,8 +60,10 @@ def _dtypes(X: Any) -> Any:
     """float32 frames stay float32: scikit-learn asks the frame for an array first, which widens some of them."""
     if isinstance(X, np.ndarray) or sp.issparse(X) or not (hasattr(X, "schema") or hasattr(X, "dtypes")):
         return DTYPES
-    import narwhals.stable.v2 as nw
-
+    try:
+        import narwhals.stable.v2 as nw
+    except ImportError:  # scikit-learn below 1.9 does not bring it
+        return DTYPES
     frame = nw.from_native(X, eager_only=True, pass_through=True)
     if not isinstance(frame, nw.DataFrame):
         return DTYPES
@@ -118,4 +120,4 @@ def _open_stream(
 
         face = pd.DataFrame(face, columns=list(reader.names))
     validate_data(estimator, face, reset=reset, dtype=DTYPES)
-    return StreamSource(reader, weight, backend, chunk_size)
+    return StreamSource(reader, weight, backend, chunk_size, check=not reset)

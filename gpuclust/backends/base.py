@@ -87,7 +87,9 @@ class Backend(ABC):
         """The m rows of positive weight farthest from their own centre."""
 
     @abstractmethod
-    def trials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float) -> Potentials:
+    def trials(
+        self, chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float
+    ) -> Potentials:
         """Fold `known` [d] into the ledger's cost, then integer potentials under each trial centre [t, d].
 
         Without trial centres: one column, the potentials as they stand.

@@ -166,7 +166,9 @@ class CPUBackend(Backend):
         return Top(m, cost[first], first + chunk.start, X, weight[first], label[first])
 
     @parallel
-    def trials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float) -> Potentials:
+    def trials(
+        self, chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float
+    ) -> Potentials:
         X, cost, n = chunk.X, chunk.rows["cost"], chunk.X.shape[0]
         block = chunk.start // trials.BLOCK
         columns = max(1, len(trial))
@@ -248,5 +250,5 @@ def _scan(n: int, weight: np.ndarray | None, parts: np.ndarray, square: np.ndarr
     else:
         mass = DD(*solve.sum_weighted(alias(weight), NO_WEIGHT))
         heaviest, lightest = float(weight.max()), float(np.min(weight, where=weight > 0, initial=np.inf))
-    low, high, least = (f(parts[:, i], axis=0) for f, i in ((np.min, scan.LOW), (np.max, scan.HIGH), (np.min, scan.LEAST)))
+    low, high, least = parts[:, scan.LOW].min(axis=0), parts[:, scan.HIGH].max(axis=0), parts[:, scan.LEAST].min(axis=0)
     return Scan(n, mass, heaviest, lightest, low, high, least, total, squares)

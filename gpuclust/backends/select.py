@@ -78,4 +78,5 @@ def _driver_present() -> bool:
 
 @functools.cache
 def _warn_once(text: str) -> None:
-    warnings.warn(f"A GPU is visible but cannot be used, running on the CPU: {text}", DeviceFallbackWarning, stacklevel=2)
+    message = f"A GPU is visible but cannot be used, running on the CPU: {text}"
+    warnings.warn(message, DeviceFallbackWarning, stacklevel=2)

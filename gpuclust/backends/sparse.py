@@ -141,7 +141,8 @@ def trials(
 
 
 def potentials(
-    X: Any, weight: np.ndarray, cost: np.ndarray, frame: Frame, known: np.ndarray | None, inverse: float, out: np.ndarray
+    X: Any, weight: np.ndarray, cost: np.ndarray, frame: Frame, known: np.ndarray | None, inverse: float,
+    out: np.ndarray,
 ) -> None:
     """Integer potential of every row, once `known` is folded in."""
     packed = _pack_trials(known, np.empty((0, X.shape[1])), frame)

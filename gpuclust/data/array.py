@@ -14,7 +14,9 @@ from .source import Source
 class ArraySource(Source):
     """X [n, d] dense or CSR on the backend's device, weight f64 [n] or None."""
 
-    def __init__(self, X: Array, weight: Array | None, backend: Backend, chunk_rows: int | None = None, stays: bool = False):
+    def __init__(
+        self, X: Array, weight: Array | None, backend: Backend, chunk_rows: int | None = None, stays: bool = False
+    ):
         super().__init__(backend, X.shape[0], X.shape[1], X.dtype)
         self._X, self._weight, self._rows = X, weight, chunk_rows or max(1, X.shape[0])
         self._stays = stays  # results stay on the device, as the data did

@@ -46,9 +46,11 @@ class ParquetReader(Reader):
         import pyarrow.types as kinds
 
         fields = [file.schema_arrow.field(name) for name in self.names or []]
-        text = [f.name for f in fields if not (kinds.is_floating(f.type) or kinds.is_integer(f.type) or kinds.is_boolean(f.type))]
+        numeric = kinds.is_floating, kinds.is_integer, kinds.is_boolean
+        text = [f.name for f in fields if not any(test(f.type) for test in numeric)]
         if text:
-            raise DataError(f"{self._path}: not numeric: {', '.join(text)}. Choose numeric columns or encode these first.")
+            listed = ", ".join(text)
+            raise DataError(f"{self._path}: not numeric: {listed}. Choose numeric columns or encode these first.")
         return np.dtype(np.float32 if all(kinds.is_float32(f.type) for f in fields) else np.float64)
 
     def blocks(self, rows: int) -> Iterator[Rows]:

@@ -79,7 +79,7 @@ class NpyReader(Reader):
         return out
 
     def _read(self, file: Any, block: np.ndarray) -> Rows:
-        view, done = memoryview(block).cast("B"), 0
+        view, done = memoryview(block.data).cast("B"), 0
         while done < len(view):
             got = file.readinto(view[done:])
             if not got:
@@ -101,7 +101,7 @@ def _npy_header(path: Any) -> tuple[tuple[int, int], np.dtype, int]:
         raise DataError(f"{path} does not exist.") from None
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} is not a readable .npy file: {error}") from None
-    if len(shape) != 2 or fortran and min(shape) > 1:
+    if len(shape) != 2 or (fortran and min(shape) > 1):
         order = "Fortran order" if fortran else f"shape {shape}"
         raise DataError(f"{path} has {order}; save a 2-D C-ordered array with np.save(path, np.ascontiguousarray(X)).")
     if dtype.kind not in "fiub":
@@ -125,8 +125,8 @@ class IterableReader(Reader):
         self._columns, self._factory = columns, chunks
         if not callable(chunks) and iter(chunks) is chunks:
             raise DataError(
-                "A generator can be read only once and clustering needs several passes; pass a list of chunks, a function"
-                " that returns a new iterator, or a path."
+                "A generator can be read only once and clustering needs several passes; pass a list of chunks,"
+                " a function that returns a new iterator, or a path."
             )
         first = next(self._each(), None)
         if first is None:

@@ -88,9 +88,17 @@ def wants_stream(X: Any) -> bool:
 class StreamSource(Source):
     """Chunks of a reader. `weight` f64 [n] is the caller's own, where the reader carries none."""
 
-    def __init__(self, reader: Reader, weight: np.ndarray | None, backend: Backend, chunk_size: int | None = None):
+    def __init__(
+        self,
+        reader: Reader,
+        weight: np.ndarray | None,
+        backend: Backend,
+        chunk_size: int | None = None,
+        *,
+        check: bool = False,
+    ):
         super().__init__(backend, reader.n_rows, reader.n_features, reader.dtype)
-        self._reader, self._weight = reader, weight
+        self._reader, self._weight, self._check = reader, weight, check
         self._rows = chunk_rows(reader.n_rows, reader.n_features * reader.dtype.itemsize, chunk_size)
         if weight is not None and self.n_rows != len(weight):
             raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({self.n_rows},)!")
@@ -131,6 +139,8 @@ class StreamSource(Source):
 
     def _placed(self, rows: Rows, start: int) -> Chunk:
         X, weight = rows
+        if self._check and not np.isfinite(X).all():  # a fit finds out in its first pass
+            raise ValueError(f"Input X contains NaN or infinity (rows {start} to {start + len(X) - 1}).")
         if self._weight is not None:
             weight = self._weight[start : start + len(X)]
         elif weight is not None:

@@ -28,7 +28,8 @@ class KMeans(CenterEstimator):
     Parameters
     ----------
     n_clusters : int, default=8
-    init : {'k-means++', 'k-means||', 'random'}, array of shape (n_clusters, n_features) or callable, default='k-means++'
+    init : {'k-means++', 'k-means||', 'random'}, array of shape (n_clusters, n_features) or callable
+        Default 'k-means++'.
         'k-means++' is greedy (2 + log k trials; Arthur and Vassilvitskii, SODA 2007) and takes one pass over the data
         per centre. 'k-means||' (Bahmani et al., VLDB 2012) takes seven passes for any k: prefer it for streams and
         large k. A callable takes ``(X, n_clusters, random_state=...)``.

@@ -44,7 +44,7 @@ def parallel(source: Source, frame: Frame, k: int, random_state: np.random.Rando
 
 def _packed(source: Source, frame: Frame, centers: np.ndarray) -> Centers:
     centers = centers.astype(np.float64)
-    layout = Layout.build(centers, group_count(*centers.shape, source.dtype.itemsize))
+    layout = Layout.build(centers, group_count(len(centers), source.n_features, source.dtype.itemsize))
     return source.backend.pack(centers, frame, layout, None)
 
 

@@ -106,10 +106,11 @@ def _age_groups(start, stop, label, upper, lower, drift, most, second, lead, lea
 def _survivors(X, start, stop, label, upper, lower, cen, least, active):
     """Indices of the rows of a window whose bounds do not settle the label; their upper bounds are made tight."""
     centers, scale = cen.centers, cen.scale
-    if cen.group_drift.shape[0] == 1:
-        _age_one(start, stop, label, upper, lower, cen.drift, cen.group_drift, cen.group_second, cen.group_lead, least)
+    most, second, lead = cen.group_drift, cen.group_second, cen.group_lead
+    if most.shape[0] == 1:
+        _age_one(start, stop, label, upper, lower, cen.drift, most, second, lead, least)
     else:
-        _age_groups(start, stop, label, upper, lower, cen.drift, cen.group_drift, cen.group_second, cen.group_lead, least)
+        _age_groups(start, stop, label, upper, lower, cen.drift, most, second, lead, least)
     count = 0
     for i in range(start, stop):
         a = label[i]
@@ -174,12 +175,13 @@ def _score_group(xt, tiles, d, diff, cen, g, first, second, index):
 
 
 @njit
-def _merge_group(chosen, m, g, rows, diff, delta, norm, first, second, index, lower, low, state_norm, one, two, best, runner):
+def _merge_group(chosen, m, g, rows, diff, delta, room, lower, one, two, best, runner):
     """Fold one group's best two into the rows' running best two, and renew the rows' bounds to the group."""
-    for s in range(m):
-        state_norm[s] = norm[chosen[s]]
+    first, second, index, norm, near, low = room.first, room.second, room.index, room.norm, room.reach, room.low
     if lower.shape[0]:
-        _lower_bounds(m, diff, delta, state_norm, first, low)
+        for s in range(m):
+            near[s] = norm[chosen[s]]
+        _lower_bounds(m, diff, delta, near, first, low)
         for s in range(m):
             lower[rows[chosen[s]], g] = low[s]
     for s in range(m):
@@ -239,8 +241,7 @@ def _score_groups(rows, m, label, upper, lower, cen, d, diff, delta, room, state
             tile_rows(room.line, room.chosen, count, room.xt)
             packed = count == m
         _score_group(room.xt, (count + LANES - 1) // LANES, d, diff, cen, g, room.first, room.second, room.index)
-        _merge_group(room.chosen, count, g, rows, diff, delta, room.norm, room.first, room.second, room.index, lower,
-                     room.low, room.reach, one, two, best, runner)  # fmt: skip
+        _merge_group(room.chosen, count, g, rows, diff, delta, room, lower, one, two, best, runner)
 
 
 @njit

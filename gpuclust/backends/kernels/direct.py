@@ -86,7 +86,7 @@ def row_costs(X, centers, label, cost, threads):
 @njit(parallel=True, cache=True, nogil=True)
 def distances(X, centers_t, out, threads):
     """out [n, k] OUT <- Euclidean distances, summed in float64, rounded once to out's dtype."""
-    n, (d, k) = X.shape[0], centers_t.shape
+    n, k = X.shape[0], centers_t.shape[1]
     for t in prange(threads):
         work = np.empty(k)
         for i in range(n * t // threads, n * (t + 1) // threads):

@@ -30,13 +30,8 @@ def _strip(typingctx, X, start, f, rows, pitch, origin, out, columns):
         data = _data(context, builder, kinds[0], X, at)
         zero = builder.load(builder.bitcast(_data(context, builder, kinds[5], origin, f), wide.as_pointer()), align=8)
         inf = ir.Constant(vec, [float("inf")] * STRIP)
-        places = [
-            builder.bitcast(
-                _data(context, builder, kinds[6], out, builder.add(builder.mul(columns, ir.Constant(columns.type, r)), f)),
-                wide.as_pointer(),
-            )
-            for r in range(FIELDS)
-        ]
+        offsets = [builder.add(builder.mul(columns, ir.Constant(columns.type, r)), f) for r in range(FIELDS)]
+        places = [builder.bitcast(_data(context, builder, kinds[6], out, o), wide.as_pointer()) for o in offsets]
         accs = [cgutils.alloca_once(builder, kind) for kind in (vec, vec, vec, wide, wide)]
         for acc, place in zip(accs, places, strict=True):
             value = builder.load(place, align=8)

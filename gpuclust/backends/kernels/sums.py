@@ -13,13 +13,12 @@ from numba.extending import intrinsic
 
 from .tile import _data, fma
 
-
 STRIP = 8  # columns that are cut at once
 
 
 @intrinsic
 def _cut_strips(typingctx, X, at, strips, magic, plus, minus, columns, levels):
-    """plus += pieces, minus -= pieces of 8 * strips values X[at:]; magic, plus, minus [levels, columns] from column 0."""
+    """plus += pieces, minus -= pieces of 8 * strips values X[at:]; magic, plus, minus [levels, columns]."""
     i = types.intp
 
     def codegen(context, builder, signature, args):

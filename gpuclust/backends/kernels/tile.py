@@ -105,7 +105,7 @@ tile_diff = intrinsic(_tile("diff"))  # score = norm + sum (x - c)^2
 
 @intrinsic
 def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off, pitch):
-    """Squared distances of 16 rows to 3 centres: out [3, 16] from o_off, rows `pitch` apart; xt [d, 16], panel [d, 3]."""
+    """Squared distances of 16 rows to 3 centres: out [3, 16] from o_off, `pitch` apart; xt [d, 16], panel [d, 3]."""
     i = types.intp
 
     def codegen(context, builder, signature, args):
