@@ -96,9 +96,7 @@ def parquet(path, data, weight=None, group=100):
 )
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["unweighted", "weighted"])
 def test_a_fit_takes_scikit_learns_steps(parameters, weight):
-    assert_close(
-        ours(**parameters).fit(X, sample_weight=weight), theirs(**parameters).fit(X, sample_weight=weight)
-    )
+    assert_close(ours(**parameters).fit(X, sample_weight=weight), theirs(**parameters).fit(X, sample_weight=weight))
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -292,9 +290,7 @@ def test_a_centre_is_the_mean_of_all_that_it_was_given():
     for start in range(0, 640, 64):
         batch = X[start : start + 64]
         before = START if start == 0 else model.cluster_centers_
-        for row, label in zip(
-            batch, ((batch[:, None] - before) ** 2).sum(axis=2).argmin(axis=1), strict=True
-        ):
+        for row, label in zip(batch, ((batch[:, None] - before) ** 2).sum(axis=2).argmin(axis=1), strict=True):
             given[label].append(row)
         model.partial_fit(batch)
     for centre, rows, count in zip(model.cluster_centers_, given, model._counts, strict=True):
@@ -329,9 +325,7 @@ def test_rows_of_weight_zero_never_count_in_fit(tmp_path):
 def test_rows_of_weight_zero_leave_no_trace_in_a_stream():
     keep = WEIGHT > 0
     both = (chunks(X, WEIGHT), chunks(X[keep], WEIGHT[keep], [0, 17, keep.sum()]))
-    coming = [
-        online.batches(StreamSource(stream(data).open(), None, CPUBackend()), 50, None) for data in both
-    ]
+    coming = [online.batches(StreamSource(stream(data).open(), None, CPUBackend()), 50, None) for data in both]
     for _ in range(30):
         first, second = (next(batches) for batches in coming)
         np.testing.assert_array_equal(first.host_rows, second.host_rows)
@@ -394,6 +388,18 @@ def test_gather_gives_rows_in_the_order_asked_for(weight, tmp_path):
         if weight is not None:
             np.testing.assert_array_equal(heavy, weight[index])
     assert [source.seekable for source in sources] == [True, True, True, False, False]
+    for data in (tmp_path / "X.npy", chunks(X)):  # a reader by itself wants the rows in their order
+        np.testing.assert_array_equal(stream(data).open().take(np.unique(index))[0], X[np.unique(index)])
+
+
+def test_a_file_cut_short_while_it_is_read_is_refused(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    source = StreamSource(stream(tmp_path / "X.npy").open(), None, CPUBackend())
+    with open(tmp_path / "X.npy", "r+b") as file:
+        file.truncate(8000)
+    assert len(source.gather(np.arange(9))[0]) == 9
+    with pytest.raises(DataError, match="is truncated: row 600 is missing"):
+        source.gather(np.array([3, 600]))
 
 
 # --- state between calls ---
@@ -455,9 +461,7 @@ def test_nan_in_a_stream_is_found_wherever_it_is(where, tmp_path):
 
 
 def test_too_small_a_sample_is_enlarged_with_scikit_learns_warning():
-    with pytest.warns(
-        RuntimeWarning, match=r"init_size=2 should be larger than n_clusters=5\. Setting it to min"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"init_size=2 should be larger than n_clusters=5\. Setting it to min"):
         model = ours(init_size=2).fit(X)
     assert model._init_size == 15
 

@@ -33,6 +33,10 @@ class Reader(ABC):
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
         """The rows of each [start, stop)."""
 
+    def take(self, index: np.ndarray) -> Rows:
+        """Single rows, by ascending index."""
+        return _joined(self.slices([(int(i), int(i) + 1) for i in index]))
+
 
 class NpyReader(Reader):
     """A C-ordered 2-D .npy file, or a memmap of any file."""
@@ -78,6 +82,17 @@ class NpyReader(Reader):
                 out.append(self._read(file, np.empty((stop - start, self._width), self._raw)))
         return out
 
+    def take(self, index: np.ndarray) -> Rows:
+        size = self._width * self._raw.itemsize
+        flat = np.empty(len(index) * size, np.uint8)
+        view = memoryview(flat)
+        with open(self._path, "rb", buffering=0) as file:
+            for at, row in zip(range(0, len(flat), size), index.tolist(), strict=True):
+                file.seek(self._offset + row * size)
+                if file.readinto(view[at : at + size]) != size:
+                    raise DataError(f"{self._path} is truncated: row {row} is missing; write it again.")
+        return self._split(flat.view(self._raw).reshape(len(index), self._width))
+
     def _read(self, file: Any, block: np.ndarray) -> Rows:
         view, done = memoryview(block.data).cast("B"), 0
         while done < len(view):
@@ -85,6 +100,9 @@ class NpyReader(Reader):
             if not got:
                 raise DataError(f"{self._path} is truncated: {len(view) - done} bytes are missing; write it again.")
             done += got
+        return self._split(block)
+
+    def _split(self, block: np.ndarray) -> Rows:
         weight = None if self._weight is None else block[:, self._weight].astype(np.float64)
         X = block if self._columns is None else block[:, self._columns]
         return np.ascontiguousarray(X, self.dtype), weight

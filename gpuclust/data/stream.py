@@ -128,14 +128,13 @@ class StreamSource(Source):
         if not self.seekable:
             return super().gather(index)
         rows, back = np.unique(index, return_inverse=True)
-        parts = self._reader.slices([(int(i), int(i) + 1) for i in rows])
-        X = np.concatenate([x for x, _ in parts])[back]
-        weight = self._weight[rows] if self._weight is not None else None
-        if self._reader.weighted:
-            weight = np.concatenate([w for _, w in parts])
+        X, weight = self._reader.take(rows)
+        if self._weight is not None:
+            weight = self._weight[rows]
+        elif weight is not None:
             _check_weight(weight, f"rows between {rows[0]} and {rows[-1]}")
         upload = self.backend.upload
-        return upload(X, self.dtype), None if weight is None else upload(weight[back], np.float64)
+        return upload(X[back], self.dtype), None if weight is None else upload(weight[back], np.float64)
 
     def _placed(self, rows: Rows, start: int) -> Chunk:
         X, weight = rows
