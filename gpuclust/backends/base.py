@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,14 @@ class Chunk(NamedTuple):
     rows: Mapping[str, Array]
 
 
+class Bounds(IntEnum):
+    """What an assignment does with the rows' bounds; its labels are the same whatever it does."""
+
+    KEEP = 0  # use and renew
+    MAKE = 1  # score every row and make them
+    NONE = 2  # score every row and do without
+
+
 class Centers(NamedTuple):
     """Centres of one iteration, packed for the device."""
 
@@ -29,6 +38,7 @@ class Centers(NamedTuple):
     packed: Any
     frame: Frame
     layout: Layout
+    bounds: Bounds = Bounds.MAKE
 
 
 class Backend(ABC):

@@ -25,11 +25,17 @@ from .threads import limited, run, thread_count
 
 F = TypeVar("F", bound=Callable[..., Any])
 RACE_ROWS: Final = 1 << 16
+WINDOW_BYTES: Final = 1 << 18
 BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
 
 
 def batch_rows(d: int, itemsize: int = 4) -> int:
     return max(LANES, min(256, BATCH_BYTES // (d * itemsize) // LANES * LANES))
+
+
+def window_rows(d: int, itemsize: int) -> int:
+    """Rows whose bounds are tested together: those that survive are read again, from the cache."""
+    return int(np.clip(WINDOW_BYTES // (d * itemsize), 4 * batch_rows(d), 4096))
 
 
 def weights(weight: np.ndarray | None) -> np.ndarray:
@@ -117,12 +123,15 @@ class CPUBackend(Backend):
         if sp.issparse(chunk.X):
             return Delta(*sparse.reassign(chunk.X, w, ledger, centers.packed.csr, frame.magic))
         levels, columns = frame.magic.shape
-        sums = np.zeros((threads, k + 1, levels, columns))
-        moved = np.zeros(threads, np.int64)
-        diff, delta = rounding(columns - 1)
-        batch = batch_rows(columns - 1)
-        run(assign.lloyd_pass, chunk.X, w, *ledger, centers.packed.dense, diff, delta, frame.magic, sums, moved, batch)
-        return Delta(sums[:, :k].sum(axis=0), int(moved.sum()))
+        sums = np.zeros((threads, (k + 1) * levels * columns))
+        moved = np.zeros((threads, 2), np.int64)
+        batch, window = batch_rows(columns - 1), window_rows(columns - 1, chunk.X.itemsize)
+        run(
+            assign.lloyd_pass, chunk.X, w, *ledger, centers.packed.dense, *rounding(columns - 1), frame.magic, sums,
+            moved, int(centers.bounds), batch, window,
+        )  # fmt: skip
+        total = sums.sum(axis=0).reshape(k + 1, levels, columns)[:k]
+        return Delta(total, *moved.sum(axis=0).tolist())
 
     @parallel
     def nearest(self, X: Array, centers: Centers) -> Array:

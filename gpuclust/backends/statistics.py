@@ -73,9 +73,10 @@ class Delta:
 
     sums: np.ndarray
     moved: int
+    scored: int = 0  # rows that the bounds did not settle
 
     def merge(self, other: Delta) -> Delta:
-        return Delta(self.sums + other.sums, self.moved + other.moved)
+        return Delta(self.sums + other.sums, self.moved + other.moved, self.scored + other.scored)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ..backends.kernels import solve
 from ..backends.layout import Layout, group_count
 from ..backends.statistics import DD, Cost, Delta, Top
 from ..data.source import Source
+from .pruning import Pruning
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Means:
     centers: np.ndarray
     before: np.ndarray | None
     sums: np.ndarray  # f64 [k, K, d + 1]
+    pruning: Pruning
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,13 @@ class Mean:
         source.allocate("upper", np.float32, 0)
         source.allocate("lower", np.float32, 0, layout.groups)
         sums = np.zeros((k, *frame.magic.shape))
-        return cls(frame, layout, source.dtype), Means(np.ascontiguousarray(centers, np.float64), None, sums)
+        return cls(frame, layout, source.dtype), Means(
+            np.ascontiguousarray(centers, np.float64), None, sums, Pruning.start(layout.groups, k, d)
+        )
 
     def begin(self, backend: Backend, params: Means) -> Centers:
-        return backend.pack(params.centers, self.frame, self.layout, params.before)
+        centers = backend.pack(params.centers, self.frame, self.layout, params.before)
+        return centers._replace(bounds=params.pruning.bounds)
 
     def partial(self, backend: Backend, chunk: Chunk, centers: Centers) -> Delta:
         return backend.reassign(chunk, centers)
@@ -79,7 +84,7 @@ class Mean:
         if len(empty):
             moved = self._relocate(source, params.centers, sums, empty)
             solve.means(moved, params.centers, centers, mass)
-        return Means(centers, params.centers, sums)
+        return Means(centers, params.centers, sums, params.pruning.after(delta, source.n_rows))
 
     def terms(self, params: Means) -> DD:
         """Cost of the assignment behind `params.sums` against the centres it was made with, up to a constant."""

@@ -15,11 +15,11 @@ import numpy as np
 from numba import njit, prange
 
 from .direct import distance_estimate, nearest_direct
-from .pack import centre_rows, row_norms, tile_rows
+from .pack import centre_rows, centre_tiles, row_norms, tile_rows
 from .sums import move_row
 from .tile import LANES, PANEL, tile_diff, tile_dot, tile_norm
 
-WINDOW = 4096  # rows whose bounds are tested together; the survivors are gathered into full tiles
+KEEP, MAKE, NONE = range(3)  # bounds: use and renew; make them anew; do without
 UP, DOWN = np.float32(1 + 2**-20), np.float32(1 - 2**-20)  # outward rounding of float32 bounds
 TINY = np.float32(1e-37)  # above the underflow error of any score, far below any distance that float32 can hold
 INF = np.float32(np.inf)
@@ -75,8 +75,6 @@ def _age_one(start, stop, label, upper, lower, drift, most, second, lead, least)
     """Loosen the bounds of rows start .. stop by how far the centres moved; least[i - start] <- least lower bound."""
     for i in range(start, stop):
         a = label[i]
-        if a < 0:
-            continue
         upper[i] = (upper[i] + drift[a]) * UP
         bound = lower[i, 0] - (second[0] if lead[0] == a else most[0])
         bound = bound * DOWN if bound > 0 else np.float32(0)
@@ -89,8 +87,6 @@ def _age_groups(start, stop, label, upper, lower, drift, most, second, lead, lea
     """The same for several groups."""
     for i in range(start, stop):
         a = label[i]
-        if a < 0:
-            continue
         upper[i] = (upper[i] + drift[a]) * UP
         low = INF
         for g in range(most.shape[0]):
@@ -100,6 +96,16 @@ def _age_groups(start, stop, label, upper, lower, drift, most, second, lead, lea
             lower[i, g] = bound
             low = min(low, bound)
         least[i - start] = low
+
+
+@njit
+def _all_rows(start, stop, upper, active):
+    """Every row of a window, without bounds."""
+    for i in range(start, stop):
+        active[i - start] = i
+    if upper.shape[0]:
+        upper[start:stop] = INF
+    return stop - start
 
 
 @njit
@@ -113,13 +119,8 @@ def _survivors(X, start, stop, label, upper, lower, cen, least, active):
         _age_groups(start, stop, label, upper, lower, cen.drift, most, second, lead, least)
     count = 0
     for i in range(start, stop):
-        a = label[i]
-        if a < 0:
-            upper[i] = INF
-            active[count] = i
-            count += 1
-        elif upper[i] * UP >= least[i - start]:
-            bound = np.float32(distance_estimate(X, i, centers, a) * scale) * UP
+        if upper[i] * UP >= least[i - start]:
+            bound = np.float32(distance_estimate(X, i, centers, label[i]) * scale) * UP
             upper[i] = bound
             if not bound * UP < least[i - start]:
                 active[count] = i
@@ -201,20 +202,18 @@ def _choose(g, rows, m, label, upper, lower, group_of, scored, chosen):
     bounded, count = upper.shape[0] > 0, 0
     for r in range(m):
         i = rows[r]
-        if not bounded or label[i] < 0 or not upper[i] * UP < lower[i, g]:
+        if not bounded or not upper[i] * UP < lower[i, g]:
             chosen[count] = r
             count += 1
-            if bounded and label[i] >= 0 and group_of[label[i]] == g:
+            if bounded and not scored[r] and group_of[label[i]] == g:
                 scored[r] = True
     return count
 
 
 @njit
-def _score_one(m, cen, d, diff, room, state):
+def _score_one(X, rows, m, cen, d, diff, room, state):
     """Scores of a batch where all centres are one group."""
-    for r in range(m):
-        room.chosen[r] = r
-    tile_rows(room.line, room.chosen, m, room.xt)
+    centre_tiles(X, rows, m, cen.shift, cen.scale, room.xt)
     tiles = (m + LANES - 1) // LANES
     for t in range(tiles):
         tile_norm(room.xt, t * LANES * d, d, room.norm, t * LANES)
@@ -231,7 +230,7 @@ def _score_groups(rows, m, label, upper, lower, cen, d, diff, delta, room, state
     row_norms(room.line, m, room.norm)
     for r in range(m):
         one[r], two[r], runner[r], best[r] = INF, INF, INF, 0
-        scored[r] = not bounded or label[rows[r]] < 0
+        scored[r] = not bounded or upper[rows[r]] == INF
     packed = False
     for g in range(cen.group_start.shape[0] - 1):
         count = _choose(g, rows, m, label, upper, lower, cen.group_of, scored, room.chosen)
@@ -248,10 +247,10 @@ def _score_groups(rows, m, label, upper, lower, cen, d, diff, delta, room, state
 def _score_batch(X, rows, m, label, upper, lower, cen, diff, delta, room, state):
     """state.label[:m] <- new labels of rows[:m]; bounds renewed where they are kept (upper is not empty)."""
     d = X.shape[1]
-    centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
     if cen.group_start.shape[0] == 2:
-        _score_one(m, cen, d, diff, room, state)
+        _score_one(X, rows, m, cen, d, diff, room, state)
     else:
+        centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
         _score_groups(rows, m, label, upper, lower, cen, d, diff, delta, room, state)
     _certify(m, diff, delta, room.norm, state.one, state.two, room.reach, room.clear)
     if upper.shape[0]:
@@ -333,32 +332,39 @@ def _room(batch, d, k):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def lloyd_pass(X, weight, label, upper, lower, cen, diff, delta, magic, sums, moved, batch, threads):
-    """Assign every row, keep the bounds, and add what moved to `sums`.
+def lloyd_pass(X, weight, label, upper, lower, cen, diff, delta, magic, sums, moved, mode, batch, window, threads):
+    """Assign every row, keep the bounds as `mode` says, and add what moved to `sums`.
 
     X [n, d] IN, weight f64 [n] or [0] IN; label i32 [n], upper f32 [n], lower f32 [n, groups] IN/OUT; magic f64
-    [K, d + 1] IN; sums f64 [threads, k + 1, K, d + 1] OUT (row k takes what had no cluster); moved i64 [threads] OUT.
+    [K, d + 1] IN; sums f64 [threads, (k + 1) K (d + 1)] OUT (row k takes what had no cluster); moved i64 [threads, 2]
+    OUT: rows that moved, rows that were scored. The bounds of `window` rows are tested together, the survivors gathered into
+    batches; both stay in the cache.
     """
     n, d = X.shape
-    k = cen.centers.shape[0]
+    k, width = cen.centers.shape[0], magic.shape[0] * (d + 1)
     for t in prange(threads):
         room, state = _room(batch, d, k)
-        active, least = np.empty(WINDOW, np.int64), np.empty(WINDOW, np.float32)
-        mine, count = sums[t], 0
-        for start in range(t * WINDOW, n, threads * WINDOW):
-            stop = min(start + WINDOW, n)
-            left = _survivors(X, start, stop, label, upper, lower, cen, least, active)
+        active, least = np.empty(window, np.int64), np.empty(window, np.float32)
+        above, below = (upper[:0], lower[:0]) if mode == NONE else (upper, lower)
+        mine, count, scored = sums[t], 0, 0
+        for start in range(t * window, n, threads * window):
+            stop = min(start + window, n)
+            if mode == KEEP:
+                left = _survivors(X, start, stop, label, upper, lower, cen, least, active)
+            else:
+                left = _all_rows(start, stop, above, active)
+            scored += left
             for at in range(0, left, batch):
                 rows, m = active[at:], min(batch, left - at)
-                _score_batch(X, rows, m, label, upper, lower, cen, diff, delta, room, state)
+                _score_batch(X, rows, m, label, above, below, cen, diff, delta, room, state)
                 for r in range(m):
                     i, new = rows[r], state.label[r]
                     if new != label[i]:
                         old = label[i] if label[i] >= 0 else k
-                        move_row(X, i, weight, magic, mine[new], mine[old])
+                        move_row(X, i, weight, magic, mine, new * width, old * width)
                         label[i] = new
                         count += 1
-        moved[t] = count
+        moved[t, 0], moved[t, 1] = count, scored
 
 
 @njit(parallel=True, cache=True, nogil=True)

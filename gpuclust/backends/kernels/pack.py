@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from .tile import LANES, transpose8
+from .tile import LANES, centre8, transpose8
 
 
 @njit
@@ -41,3 +41,19 @@ def tile_rows(line, chosen, m, xt):
         for f in range(whole, d):
             for lane in range(LANES):
                 xt[base + f * LANES + lane] = line[chosen[min(t * LANES + lane, m - 1)], f]
+
+
+@njit
+def centre_tiles(X, rows, m, shift, scale, xt):
+    """xt [tiles, d, 16] <- (X[rows[:m]] - shift) * scale in float32, transposed; lanes past m repeat the last row."""
+    d = X.shape[1]
+    whole = d // 8 * 8
+    for t in range((m + LANES - 1) // LANES):
+        base = t * LANES * d
+        for half in range(0, LANES, 8):
+            for f in range(0, whole, 8):
+                centre8(X, f, rows, t * LANES + half, m - 1, d, shift, scale, xt, base + f * LANES + half)
+        for lane in range(LANES):
+            i = rows[min(t * LANES + lane, m - 1)]
+            for f in range(whole, d):
+                xt[base + f * LANES + lane] = np.float32((X[i, f] - shift[f]) * scale)

@@ -17,13 +17,13 @@ STRIP = 8  # columns that are cut at once
 
 
 @intrinsic
-def _cut_strips(typingctx, X, at, strips, magic, plus, minus, columns, levels):
-    """plus += pieces, minus -= pieces of 8 * strips values X[at:]; magic, plus, minus [levels, columns]."""
+def _cut_strips(typingctx, X, at, strips, magic, sums, plus, minus, columns, levels):
+    """sums[plus:] += pieces, sums[minus:] -= pieces of 8 * strips values X[at:]; magic, sums [levels, columns]."""
     i = types.intp
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        X, at, strips, magic, plus, minus, columns, levels = args
+        X, at, strips, magic, sums, plus, minus, columns, levels = args
         real = context.get_value_type(kinds[0].dtype)
         vec, wide = ir.VectorType(real, STRIP), ir.VectorType(ir.DoubleType(), STRIP)
         size = real.get_abi_size(context.target_data)
@@ -42,46 +42,47 @@ def _cut_strips(typingctx, X, at, strips, magic, plus, minus, columns, levels):
                 value = builder.load(rest)
                 piece = builder.fsub(builder.fadd(value, anchor), anchor)
                 builder.store(builder.fsub(value, piece), rest)
-                high, low = pointer(kinds[4], plus, place, wide), pointer(kinds[5], minus, place, wide)
+                high, low = (pointer(kinds[4], sums, builder.add(side, place), wide) for side in (plus, minus))
                 builder.store(builder.fadd(builder.load(high, align=8), piece), high, align=8)
                 builder.store(builder.fsub(builder.load(low, align=8), piece), low, align=8)
         return context.get_dummy_value()
 
-    return types.void(X, i, i, magic, plus, minus, i, i), codegen
+    return types.void(X, i, i, magic, sums, i, i, i, i), codegen
 
 
 @njit
-def _cut(value, error, f, magic, plus, minus):
-    """plus[:, f] += pieces, minus[:, f] -= pieces of value + error."""
-    last = magic.shape[0] - 1
-    for b in range(magic.shape[0]):
-        if b == last:
+def _cut(value, error, f, magic, sums, plus, minus):
+    """The pieces of value + error of column f, into sums[plus:] and out of sums[minus:]."""
+    levels, columns = magic.shape
+    for b in range(levels):
+        if b == levels - 1:
             value += error
-        anchor = magic[b, f]
+        anchor, at = magic[b, f], b * columns + f
         piece = (value + anchor) - anchor
         value -= piece
-        plus[b, f] += piece
-        minus[b, f] -= piece
+        sums[plus + at] += piece
+        sums[minus + at] -= piece
 
 
 @njit
-def move_row(X, i, weight, magic, plus, minus):
-    """Move row i from the sums `minus` to the sums `plus`, both f64 [K, d + 1]; column d is the mass."""
+def move_row(X, i, weight, magic, sums, plus, minus):
+    """Move row i from the sums at offset `minus` to those at `plus`, both [K, d + 1]; column d is the mass."""
     d = X.shape[1]
     if weight.shape[0] == 0:
         strips = d // STRIP
-        _cut_strips(X, i * d, strips, magic, plus, minus, d + 1, magic.shape[0])
+        if strips:
+            _cut_strips(X, i * d, strips, magic, sums, plus, minus, d + 1, magic.shape[0])
         for f in range(strips * STRIP, d):
-            _cut(np.float64(X[i, f]), 0.0, f, magic, plus, minus)
-        plus[0, d] += 1.0
-        minus[0, d] -= 1.0
+            _cut(np.float64(X[i, f]), 0.0, f, magic, sums, plus, minus)
+        sums[plus + d] += 1.0
+        sums[minus + d] -= 1.0
         return
     w = weight[i]
     for f in range(d):
         x = np.float64(X[i, f])
         product = w * x
-        _cut(product, fma(w, x, -product), f, magic, plus, minus)
-    _cut(w, 0.0, d, magic, plus, minus)
+        _cut(product, fma(w, x, -product), f, magic, sums, plus, minus)
+    _cut(w, 0.0, d, magic, sums, plus, minus)
 
 
 @njit

@@ -177,6 +177,38 @@ def transpose8(typingctx, src, s_off, chosen, at, last, pitch, dst, d_off):
     return types.void(src, i, chosen, i, i, i, dst, i), codegen
 
 
+@intrinsic
+def centre8(typingctx, X, f, rows, at, last, pitch, shift, scale, dst, d_off):
+    """dst[g, l] (pitch 16) = (X[rows[min(at + l, last)], f + g] - shift[f + g]) * scale, an 8 x 8 block in float32."""
+    i = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        X, f, rows, at, last, pitch, shift, scale, dst, d_off = args
+        real = context.get_value_type(kinds[0].dtype)
+        vec, narrow, size = ir.VectorType(real, 8), ir.VectorType(ir.FloatType(), 8), 4
+        middle = builder.bitcast(_data(context, builder, kinds[6], shift, f), vec.as_pointer())
+        middle = builder.load(middle, align=size)
+        factor, block = _splat(builder, scale, vec), []
+        for lane in range(8):
+            place = builder.add(at, ir.Constant(I64, lane))
+            place = builder.select(builder.icmp_signed("<", place, last), place, last)
+            row = builder.load(_data(context, builder, kinds[2], rows, place))
+            start = _data(context, builder, kinds[0], X, builder.add(builder.mul(row, pitch), f))
+            value = builder.load(builder.bitcast(start, vec.as_pointer()), align=size)
+            value = builder.fmul(builder.fsub(value, middle), factor)
+            block.append(value if real == ir.FloatType() else builder.fptrunc(value, narrow))
+        for step in (4, 2, 1):
+            block = _butterfly(builder, block, step)
+        out = _data(context, builder, kinds[8], dst, d_off)
+        for g, row in enumerate(block):
+            target = builder.gep(out, [ir.Constant(I64, g * LANES)])
+            builder.store(row, builder.bitcast(target, narrow.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(X, i, rows, i, i, i, shift, scale, dst, i), codegen
+
+
 def _butterfly(builder, rows, step):
     """Exchange the off-diagonal step x step blocks of rows l and l + step."""
     out = list(rows)
