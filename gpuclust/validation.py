@@ -46,9 +46,16 @@ def open_source(
     )
     weight = None
     if sample_weight is not None:
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        weight = backend.upload(weight, np.float64)
+        weight = backend.upload(_weights(sample_weight, X), np.float64)
     return ArraySource(backend.upload(X, X.dtype), weight, backend, chunk_size)
+
+
+def _weights(sample_weight: Any, X: Any) -> np.ndarray:
+    """Weights f64 [n], finite and not negative; a number stands for equal weights."""
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not np.isfinite(weight).all():  # a number passes scikit-learn's check whatever it is
+        raise ValueError("Input sample_weight contains NaN or infinity.")
+    return weight
 
 
 def is_stream(X: Any) -> bool:
@@ -95,8 +102,7 @@ def _open_device(
     validate_data(estimator, np.empty((1, X.shape[1]), dtype), reset=reset)
     weight = None
     if sample_weight is not None:
-        weight = _check_sample_weight(_host(sample_weight), np.empty((X.shape[0], 1)), dtype=np.float64)
-        weight = backend.upload(weight, np.float64)
+        weight = backend.upload(_weights(_host(sample_weight), np.empty((X.shape[0], 1))), np.float64)
     return ArraySource(backend.upload(X, dtype), weight, backend, chunk_size, stays=True)
 
 
@@ -107,13 +113,12 @@ def _host(array: Any) -> Any:
 def _open_stream(
     estimator: Any, opened: Stream, sample_weight: Any, backend: Backend, reset: bool, chunk_size: int | None
 ) -> Source:
-    if sample_weight is not None and opened.weighted:
-        raise ValueError("The stream carries weights already; pass sample_weight or stream(weight=...), not both.")
-    weight = None
+    reader, weight = opened.open(), None
+    if sample_weight is not None and reader.weighted:
+        raise ValueError("The stream carries weights already; pass those or sample_weight, not both.")
     if sample_weight is not None:
         holder = np.empty((len(sample_weight), 1))
-        weight = _check_sample_weight(sample_weight, holder, dtype=np.float64, ensure_non_negative=True)
-    reader = opened.open()
+        weight = _weights(sample_weight, holder)
     face = np.zeros((1, reader.n_features), reader.dtype)
     if reader.names is not None:
         import pandas as pd

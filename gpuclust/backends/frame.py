@@ -68,7 +68,7 @@ def grids(scan: Scan, dtype: Any) -> np.ndarray:
     exact = np.dtype(dtype) == np.float32 and scan.heaviest == scan.lightest == 1.0
     with np.errstate(divide="ignore"):
         top = np.ceil(np.log2(np.where(size > 0, size, 1.0) * mass)) + 2
-        need = np.floor(np.log2(least)) - 23 if exact else np.floor(np.log2(least * scan.lightest)) - 51
+        need = np.floor(np.log2(least)) - 23 if exact else np.floor(np.log2(least * scan.lightest)) - 52
     if exact:
         need = np.maximum(need, -149.0)
     step = 51 - int(np.ceil(np.log2(4.0 * scan.rows)))

@@ -36,7 +36,8 @@ class ParquetReader(Reader):
         except ImportError:
             raise DataError("Reading Parquet needs pyarrow: pip install 'gpuclust[files]'.") from None
         try:
-            return pq.ParquetFile(self._path)
+            # read ahead of the chunk, pyarrow would hold whole row groups
+            return pq.ParquetFile(self._path, pre_buffer=False, buffer_size=1 << 16)
         except FileNotFoundError:
             raise DataError(f"{self._path} does not exist.") from None
         except (OSError, pa.ArrowException) as error:
@@ -63,11 +64,16 @@ class ParquetReader(Reader):
             raise DataError(f"{self._path} cannot be read: {error}") from None
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
+        import pyarrow as pa
+
         file, out = self._file(), []
-        for start, stop in ranges:
-            first, last = (int(np.searchsorted(self._starts, i, side="right")) - 1 for i in (start, stop - 1))
-            table = file.read_row_groups(list(range(first, last + 1)), columns=self._wanted())
-            out.append(self._rows(table.slice(start - int(self._starts[first]), stop - start)))
+        try:
+            for start, stop in ranges:
+                first, last = (int(np.searchsorted(self._starts, i, side="right")) - 1 for i in (start, stop - 1))
+                table = file.read_row_groups(list(range(first, last + 1)), columns=self._wanted())
+                out.append(self._rows(table.slice(start - int(self._starts[first]), stop - start)))
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{self._path} cannot be read: {error}") from None
         return out
 
     def _wanted(self) -> list[str]:

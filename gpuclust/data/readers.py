@@ -25,6 +25,11 @@ class Reader(ABC):
     weighted: bool = False
     seekable: bool = False  # whether a row anywhere costs about its own bytes
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row in the widest of the forms that it is read in."""
+        return self.n_features * self.dtype.itemsize
+
     @abstractmethod
     def blocks(self, rows: int) -> Iterator[Rows]:
         """All rows in blocks of at most `rows`; a block is valid until the next but one is asked for."""
@@ -47,11 +52,11 @@ class NpyReader(Reader):
         self._open(path, *_npy_header(path), columns, weight)
 
     @classmethod
-    def of_memmap(cls, X: np.memmap) -> NpyReader:
+    def of_memmap(cls, X: np.memmap, columns: Sequence[int] | None = None, weight: int | None = None) -> NpyReader:
         reader = cls.__new__(cls)
         start = np.frombuffer(X._mmap, np.uint8).ctypes.data  # type: ignore[attr-defined]
         offset = X.offset - X.offset % mmap.ALLOCATIONGRANULARITY + X.ctypes.data - start
-        reader._open(X.filename, X.shape, X.dtype, offset, None, None)
+        reader._open(X.filename, X.shape, X.dtype, offset, columns, weight)
         return reader
 
     def _open(self, path: Any, shape: Any, dtype: Any, offset: int, columns: Any, weight: Any) -> None:
@@ -64,6 +69,10 @@ class NpyReader(Reader):
                 raise DataError(f"{path} has columns 0 to {shape[1] - 1}; there is no column {c!r}.")
         self.n_rows, self.n_features = shape[0], shape[1] if self._columns is None else len(self._columns)
         self.dtype = self._raw if self._raw in (np.float32, np.float64) else np.dtype(np.float64)
+
+    @property
+    def row_bytes(self) -> int:
+        return max(super().row_bytes, self._width * self._raw.itemsize)
 
     def blocks(self, rows: int) -> Iterator[Rows]:
         rows = min(rows, self.n_rows or 1)
@@ -156,6 +165,10 @@ class IterableReader(Reader):
         for X, weight in self._each():
             if X.shape[1] != self.n_features:
                 raise DataError(f"A chunk has {X.shape[1]} columns, the first one has {self.n_features}.")
+            if X.dtype != self.dtype and self.dtype == np.float32:
+                raise DataError(f"A chunk is {X.dtype} after chunks of float32; give all of them one dtype.")
+            if (weight is not None) != self.weighted:
+                raise DataError("Some chunks come with a weight and some without; give all of them one.")
             X = np.ascontiguousarray(X, self.dtype)
             for start in range(0, len(X), rows):
                 part = slice(start, start + rows)
@@ -178,6 +191,8 @@ class IterableReader(Reader):
             X = np.asarray(X)
             if X.ndim != 2:
                 raise DataError(f"A chunk has shape {X.shape}; every chunk must be 2-D [rows, columns].")
+            if X.dtype.kind not in "fiub":
+                raise DataError(f"A chunk holds {X.dtype}, not numbers; convert it to float32 first.")
             if len(X):
                 X = X if self._columns is None else X[:, self._columns]
                 yield X if X.dtype in (np.float32, np.float64) else X.astype(np.float64), _weight(weight, len(X))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -43,7 +44,8 @@ class Source(ABC):
     def fold(self, step: Callable[..., S], *args: Any) -> S:
         """`step(backend, chunk, *args)` over all chunks, merged in row order. One pass over the data."""
         self.n_passes += 1
-        return reduce(lambda a, b: a.merge(b), (step(self.backend, chunk, *args) for chunk in self._chunks()))
+        with closing(self._chunks()) as chunks:  # ends the reading thread where a step raises
+            return reduce(lambda a, b: a.merge(b), (step(self.backend, chunk, *args) for chunk in chunks))
 
     def chunks(self) -> Generator[Chunk, None, None]:
         """All rows once, in order, for results that are as long as the data. One pass."""

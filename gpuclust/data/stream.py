@@ -36,8 +36,10 @@ class Stream:
 
     def open(self) -> Reader:
         if isinstance(self.data, np.memmap):
-            return NpyReader.of_memmap(self.data)
+            return NpyReader.of_memmap(self.data, self.columns, self.weight)
         if not isinstance(self.data, (str, os.PathLike)):
+            if self.weight is not None:
+                raise DataError("weight= names a column of a file; an iterable yields its weights: (X, sample_weight).")
             return IterableReader(self.data, self.columns)
         suffix = os.path.splitext(self.data)[1].lower()
         if suffix == ".npy":
@@ -99,7 +101,7 @@ class StreamSource(Source):
     ):
         super().__init__(backend, reader.n_rows, reader.n_features, reader.dtype)
         self._reader, self._weight, self._check = reader, weight, check
-        self._rows = chunk_rows(reader.n_rows, reader.n_features * reader.dtype.itemsize, chunk_size)
+        self._rows = chunk_rows(reader.n_rows, reader.row_bytes, chunk_size)
         if weight is not None and self.n_rows != len(weight):
             raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({self.n_rows},)!")
 
@@ -113,8 +115,18 @@ class StreamSource(Source):
         start = 0
         with closing(_ahead(self._reader.blocks(self._rows))) as blocks:
             for rows in blocks:
+                self._check_length(start + len(rows[0]), more=True)
                 yield self._placed(rows, start)
                 start += len(rows[0])
+        self._check_length(start, more=False)
+
+    def _check_length(self, found: int, more: bool) -> None:
+        """The ledger has one entry a row: a source that changes its length would be read or written past it."""
+        if self._n_rows is not None and (found > self._n_rows or (not more and found < self._n_rows)):
+            raise DataError(
+                f"The stream gave {self._n_rows} rows before and {'at least ' if more else ''}{found} now;"
+                " every pass must give the same rows."
+            )
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
         parts = self._reader.slices(ranges)

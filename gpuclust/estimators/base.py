@@ -86,6 +86,10 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         parts = [source.backend.distances(chunk.X, centers, source.dtype) for chunk in source.chunks()]
         return self._return(X, source.backend, parts)
 
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """`fit(X).labels_`."""
+        return self.fit(X, sample_weight=sample_weight).labels_
+
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """`fit(X).transform(X)`."""
         return self.fit(X, sample_weight=sample_weight).transform(X)

@@ -70,7 +70,7 @@ class KMeans(CenterEstimator):
     --------
     >>> from gpuclust import KMeans
     >>> KMeans(2, random_state=0).fit_predict([[0.0], [0.1], [9.0], [9.1]])
-    array([0, 0, 1, 1], dtype=int32)
+    array([1, 1, 0, 0], dtype=int32)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

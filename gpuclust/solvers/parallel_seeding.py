@@ -17,6 +17,7 @@ from ..backends.statistics import Cost, Top
 from ..data.array import ArraySource
 from ..data.source import Source
 from ..objectives.mean import Mean
+from . import progress
 from .iterate import iterate
 from .scan import scan
 from .seeding import first_row, plus_plus
@@ -75,4 +76,5 @@ def _recluster(rows: np.ndarray, mass: np.ndarray, k: int, random_state: np.rand
     frame = scan(small)
     centers, _ = plus_plus(small, frame, k, random_state)
     objective, params = Mean.start(small, frame, centers)
-    return iterate(small, objective, params, max_iter=20, tol=1e-4 * frame.variance).params.centers
+    with progress.listen(None):  # these iterations are not those of the fit
+        return iterate(small, objective, params, max_iter=20, tol=1e-4 * frame.variance).params.centers

@@ -32,8 +32,8 @@ def emit(record: Iteration) -> None:
 
 
 @contextmanager
-def listen(listener: Callable[[Iteration], None]) -> Iterator[None]:
-    """Call `listener` with every `Iteration` of the fits inside the block."""
+def listen(listener: Callable[[Iteration], None] | None) -> Iterator[None]:
+    """Call `listener` with every `Iteration` of the fits inside the block; None: nobody listens."""
     token = _listener.set(listener)
     try:
         yield

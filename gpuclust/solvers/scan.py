@@ -19,7 +19,8 @@ def scan(source: Source, *, centre: bool = True) -> Frame:
         If a value is NaN or infinite (streams are not checked before this pass).
     """
     origin = source.take(np.array([0]))[0].astype(np.float64) if centre else np.zeros(source.n_features)
-    found: Scan = source.fold(_step, np.where(np.isfinite(origin), origin, 0.0))
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported below
+        found: Scan = source.fold(_step, np.where(np.isfinite(origin), origin, 0.0))
     bad = np.flatnonzero(~np.isfinite(found.total.hi))
     if len(bad):
         raise ValueError(

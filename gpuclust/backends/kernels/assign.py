@@ -337,8 +337,8 @@ def lloyd_pass(X, weight, label, upper, lower, cen, diff, delta, magic, sums, mo
 
     X [n, d] IN, weight f64 [n] or [0] IN; label i32 [n], upper f32 [n], lower f32 [n, groups] IN/OUT; magic f64
     [K, d + 1] IN; sums f64 [threads, (k + 1) K (d + 1)] OUT (row k takes what had no cluster); moved i64 [threads, 2]
-    OUT: rows that moved, rows that were scored. The bounds of `window` rows are tested together, the survivors gathered into
-    batches; both stay in the cache.
+    OUT: rows that moved, rows that were scored. The bounds of `window` rows are tested together, the survivors gathered
+    into batches; both stay in the cache.
     """
     n, d = X.shape
     k, width = cen.centers.shape[0], magic.shape[0] * (d + 1)
