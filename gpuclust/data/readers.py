@@ -94,7 +94,7 @@ class NpyReader(Reader):
     def take(self, index: np.ndarray) -> Rows:
         size = self._width * self._raw.itemsize
         flat = np.empty(len(index) * size, np.uint8)
-        view = memoryview(flat)
+        view = memoryview(flat.data)
         with open(self._path, "rb", buffering=0) as file:
             for at, row in zip(range(0, len(flat), size), index.tolist(), strict=True):
                 file.seek(self._offset + row * size)
