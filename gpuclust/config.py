@@ -17,17 +17,22 @@ class Config:
     memory: int | None = None  # bytes; None: half of what is free
 
 
-_config: ContextVar[Config] = ContextVar("gpuclust_config", default=Config())  # noqa: B039 - frozen
+_process = Config()  # a context variable alone would not reach threads that start later
+_block: ContextVar[Config | None] = ContextVar("gpuclust_config", default=None)
 
 
 def get_config() -> Config:
     """The settings in force."""
-    return _config.get()
+    return _block.get() or _process
 
 
 def set_config(*, device: str | None = None, memory: int | str | None = None) -> None:
-    """Set the device and the memory budget from here on; None leaves a setting as it is."""
-    _config.set(_changed(device, memory))
+    """Set the device and the memory budget of the process from here on; None leaves a setting as it is."""
+    global _process
+    _process = _changed(_process, device, memory)
+    block = _block.get()
+    if block is not None:
+        _block.set(_changed(block, device, memory))
 
 
 @contextmanager
@@ -46,11 +51,11 @@ def config_context(*, device: str | None = None, memory: int | str | None = None
     ValueError
         If `memory` is not a positive size.
     """
-    token = _config.set(_changed(device, memory))
+    token = _block.set(_changed(get_config(), device, memory))
     try:
         yield
     finally:
-        _config.reset(token)
+        _block.reset(token)
 
 
 def parse_size(size: int | str) -> int:
@@ -65,8 +70,7 @@ def parse_size(size: int | str) -> int:
     return int(size)
 
 
-def _changed(device: str | None, memory: int | str | None) -> Config:
-    config = get_config()
+def _changed(config: Config, device: str | None, memory: int | str | None) -> Config:
     if device is not None:
         config = replace(config, device=device)
     return config if memory is None else replace(config, memory=parse_size(memory))

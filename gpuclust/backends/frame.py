@@ -59,8 +59,9 @@ def grids(scan: Scan, dtype: Any) -> np.ndarray:
     """Rounding constants 1.5 * 2^e of the levels of the exact sums, f64 [K, d + 1]; column d serves the mass.
 
     Level b keeps multiples of 2^(e_b - 52). The first level holds any partial sum of w x; every next one the residuals
-    of all rows. Levels are added until the last grid divides every product (float32 rows without weights) or is below
-    2^-51 of the smallest one: then the error is under 2^-50 of any cluster's own sum of w |x|.
+    of all rows. Levels are added until the last grid is 2^-52 of the smallest product or less (float32 without weights:
+    2^-23): it divides every value, so that sums of rows without weights, or with integer weights, have no error, and
+    others one under 2^-50 of the cluster's own sum of w |x|.
     """
     size = np.append(np.maximum(np.abs(scan.low), np.abs(scan.high)), 1.0)
     least = np.append(scan.least, 1.0)
