@@ -14,7 +14,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "
 @dataclass(frozen=True)
 class Config:
     device: str = "auto"
-    memory: int | None = None  # bytes; None: half of what is free
+    memory: int | None = None  # bytes; None: chunks of 64 MiB
 
 
 _process = Config()  # a context variable alone would not reach threads that start later

@@ -188,8 +188,8 @@ class CPUBackend(Backend):
         else:
             panels = trial_panels(known, trial, frame)
             run(
-                trials.trials_pass, X, weights(chunk.weight), cost, known is not None, frame.shift, frame.scale, panels,
-                len(trial), 1.0 / grid, chunk.start, blocks, largest, batch_rows(X.shape[1], X.itemsize),
+                trials.trials_pass, X, weights(chunk.weight), cost, known is not None, np.zeros_like(frame.shift), frame.scale,
+                panels, len(trial), 1.0 / grid, chunk.start, blocks, largest, batch_rows(X.shape[1], X.itemsize),
             )  # fmt: skip
         return Potentials({(chunk.start, block): blocks.sum(axis=0)}, largest.max(axis=0))
 
@@ -200,7 +200,8 @@ class CPUBackend(Backend):
             sparse.potentials(chunk.X, w, cost, frame, known, 1.0 / grid, out)
         else:
             panels = trial_panels(known, np.empty((0, chunk.X.shape[1])), frame)
-            trials.row_potentials(chunk.X, w, cost, frame.shift, frame.scale, panels, 1.0 / grid, out)
+            origin = np.zeros_like(frame.shift)
+            trials.row_potentials(chunk.X, w, cost, origin, frame.scale, panels, 1.0 / grid, out)
         return out
 
     def race(self, chunk: Chunk, seed: int, size: int) -> Top:
@@ -239,11 +240,11 @@ def uniform(seed: int, start: int, n: int) -> np.ndarray:
 
 
 def trial_panels(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> np.ndarray:
-    """[panels, d, 3] of the known centre (if any) and the trial centres, centred and scaled as the rows are."""
+    """[panels, d, 3] of the known centre (if any) and the trial centres, scaled as the rows are."""
     rows = trial if known is None else np.concatenate([known[None], trial])
     dtype = frame.shift.dtype
     padded = np.zeros((len(rows) + -len(rows) % TRIALS, rows.shape[1]), dtype)
-    padded[: len(rows)] = (rows.astype(dtype) - frame.shift) * frame.scale
+    padded[: len(rows)] = rows.astype(dtype) * frame.scale
     return np.ascontiguousarray(padded.reshape(len(padded) // TRIALS, TRIALS, rows.shape[1]).transpose(0, 2, 1))
 
 

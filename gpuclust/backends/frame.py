@@ -9,7 +9,7 @@ import numpy as np
 
 from .statistics import DD, Scan
 
-HEADROOM = 40  # the largest centred coordinate becomes about 2^40: its square and the smallest ones fit float32
+HEADROOM = 56  # the largest centred coordinate becomes about 2^56: squares of it, and of far smaller ones, fit float32
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Frame:
         reach = np.maximum(scan.high - shift, shift - scan.low)
         widest = float(reach.max(initial=0.0))
         limit = 100 if np.dtype(dtype) == np.float32 else 900
-        power = 0 if widest == 0 else int(np.clip(HEADROOM - np.ceil(np.log2(widest)), -limit, limit))
+        headroom = HEADROOM - max(0, int(np.ceil(np.log2(len(mean)) / 2)) - 6)
+        power = 0 if widest == 0 else int(np.clip(headroom - np.ceil(np.log2(widest)), -limit, limit))
         scale = np.dtype(dtype).type(2.0**power)
         return cls(
             shift, scale, grids(scan, dtype), origin, _variance(scan), float(scan.mass.value()),

@@ -10,6 +10,8 @@ import numpy as np
 from ..errors import DataError
 from .readers import Reader, Rows
 
+BATCH_BYTES = 1 << 20
+
 
 class ParquetReader(Reader):
     """Numeric columns of one Parquet file, in file order or as named; `weight` names the column of weights."""
@@ -58,10 +60,36 @@ class ParquetReader(Reader):
         import pyarrow as pa
 
         try:
-            for batch in self._file().iter_batches(batch_size=rows, columns=self._wanted()):
-                yield self._rows(batch)
+            yield from self._filled(self._batches(self._file(), rows), rows)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._path} cannot be read: {error}") from None
+
+    def _batches(self, file: Any, rows: int, groups: list[int] | None = None) -> Iterator[Rows]:
+        """Rows as pyarrow decodes them: a few at a time, since it holds several times their bytes."""
+        few = max(1, min(rows, BATCH_BYTES // self.row_bytes))
+        for batch in file.iter_batches(batch_size=few, row_groups=groups, columns=self._wanted()):
+            yield self._rows(batch)
+
+    def _filled(self, batches: Iterator[Rows], rows: int) -> Iterator[Rows]:
+        """Blocks of exactly `rows` rows, the last one aside."""
+        rows = min(rows, self.n_rows or 1)
+        filled, X, weight = 0, *self._room(rows)
+        for more, w in batches:
+            at = 0
+            while at < len(more):
+                take = min(len(more) - at, rows - filled)
+                X[filled : filled + take] = more[at : at + take]
+                if weight is not None and w is not None:
+                    weight[filled : filled + take] = w[at : at + take]
+                filled, at = filled + take, at + take
+                if filled == rows:
+                    yield X, weight
+                    filled, X, weight = 0, *self._room(rows)
+        if filled:
+            yield X[:filled], None if weight is None else weight[:filled]
+
+    def _room(self, rows: int) -> Rows:
+        return np.empty((rows, self.n_features), self.dtype), np.empty(rows) if self.weighted else None
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
         import pyarrow as pa
@@ -69,12 +97,24 @@ class ParquetReader(Reader):
         file, out = self._file(), []
         try:
             for start, stop in ranges:
-                first, last = (int(np.searchsorted(self._starts, i, side="right")) - 1 for i in (start, stop - 1))
-                table = file.read_row_groups(list(range(first, last + 1)), columns=self._wanted())
-                out.append(self._rows(table.slice(start - int(self._starts[first]), stop - start)))
+                out.append(self._slice(file, start, stop))
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._path} cannot be read: {error}") from None
         return out
+
+    def _slice(self, file: Any, start: int, stop: int) -> Rows:
+        first, last = (int(np.searchsorted(self._starts, i, side="right")) - 1 for i in (start, stop - 1))
+        at, X, weight = int(self._starts[first]), *self._room(stop - start)
+        for more, w in self._batches(file, 1 << 40, list(range(first, last + 1))):
+            low, high = max(start - at, 0), min(stop - at, len(more))
+            if low < high:
+                X[at + low - start : at + high - start] = more[low:high]
+                if weight is not None and w is not None:
+                    weight[at + low - start : at + high - start] = w[low:high]
+            at += len(more)
+            if at >= stop:
+                break
+        return X, weight
 
     def _wanted(self) -> list[str]:
         return [*(self.names or []), *([] if self._weight is None else [self._weight])]

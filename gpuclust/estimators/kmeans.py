@@ -136,6 +136,13 @@ class KMeans(CenterEstimator):
             raise ValueError(f"n_samples={source.n_rows} should be >= n_clusters={self.n_clusters}.")
         init = check_init(self.init, self.n_clusters, source)
         n_init = starts(init, self.n_init, 10, type(self).__name__)
+        self._n_init = n_init
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         frame = scan(source, centre=not source.sparse)
         random_state = check_random_state(self.random_state)
         best, labels = self._best(source, frame, init, n_init, random_state)

@@ -1,7 +1,8 @@
 """Seeding: what the potential becomes under each of a few trial centres, all in one pass over the rows.
 
-Potentials are integers, floor(cost / grid) times the weight, so their sums over any set of rows are exact, and so is
-the place where the running sum crosses a drawn value. Costs are computed per row in one fixed order.
+Potentials are integers, floor(weight * cost / grid), so their sums over any set of rows are exact, and so is
+the place where the running sum crosses a drawn value. Costs are computed per row in one fixed order, from differences:
+nothing is centred, since a mean that one outlier moved away would round the other rows to the same value.
 """
 
 import numpy as np
@@ -15,16 +16,16 @@ BLOCK = 1024  # rows whose potentials are summed together; a draw lands in a blo
 
 @njit
 def potential(cost, w, inverse):
-    return np.int64(w * np.floor(np.float64(cost) * inverse))
+    return np.int64(np.floor(w * np.float64(cost) * inverse)) if w > 0.0 else np.int64(0)
 
 
 @njit
-def tile_costs(X, start, m, shift, scale, panels, line, chosen, xt, out):
+def tile_costs(X, start, m, origin, scale, panels, line, chosen, xt, out):
     """out [panels * 3, batch] <- squared distances of rows start .. start + m to every packed trial centre."""
     d, batch = X.shape[1], out.shape[1]
     for r in range(m):
         chosen[r] = start + r
-    centre_rows(X, chosen, m, shift, scale, line)
+    centre_rows(X, chosen, m, origin, scale, line)
     for r in range(m):
         chosen[r] = r
     tile_rows(line, chosen, m, xt)
