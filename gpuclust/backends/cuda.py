@@ -1,0 +1,178 @@
+"""CUDA through CuPy: array operations and cuBLAS products on tiles, the same results as the CPU to the bit.
+
+This file and its parts (`cuda_*.py`) are the only ones that compute with CuPy, on the current stream.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar, final
+
+import cupy
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import DeviceMemoryError
+from . import cuda_labels as labels
+from . import cuda_seeding as seeding
+from . import cuda_sums as sums
+from .base import Array, Backend, Centers, Chunk
+from .cuda_memory import free_bytes, place, reserve, send, tiles
+from .frame import Frame
+from .layout import Layout
+from .statistics import DD, Cost, Delta, Potentials, Scan, Top
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def on_device(method: Callable[P, R]) -> Callable[P, R]:
+    """Run a routine with the backend's device current; a full device is told in our own words."""
+
+    @functools.wraps(method)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with cupy.cuda.Device(args[0].index):  # type: ignore[attr-defined]
+            try:
+                return method(*args, **kwargs)
+            except cupy.cuda.memory.OutOfMemoryError as error:
+                text = str(error)
+            raise DeviceMemoryError(f"{text} {free_bytes()} bytes are free. Free some, or use device='cpu'.")
+
+    return wrapper
+
+
+@final
+@dataclass(frozen=True)
+class CUDABackend(Backend):
+    index: int = 0
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"cuda:{self.index}")
+
+    @on_device
+    def upload(self, rows: Any, dtype: Any) -> Array:
+        if sp.issparse(rows):
+            raise TypeError("Sparse rows are clustered on the CPU only: pass device='cpu', or X.toarray().")
+        return place(rows, dtype)
+
+    @on_device
+    def to_host(self, array: Array) -> np.ndarray:
+        return array.get() if isinstance(array, cupy.ndarray) else np.asarray(array)
+
+    def owns(self, array: Any) -> bool:
+        if isinstance(array, np.ndarray):
+            return False
+        dlpack = getattr(array, "__dlpack_device__", None)
+        return hasattr(array, "__cuda_array_interface__") or (dlpack is not None and int(dlpack()[0]) == 2)
+
+    @on_device
+    def joined(self, parts: Sequence[Array]) -> Array:
+        needed = sum(part.nbytes for part in parts)
+        return reserve(lambda: cupy.concatenate(list(parts)), needed, sum(map(len, parts)))
+
+    @on_device
+    def full(self, shape: tuple[int, ...], fill: Any, dtype: Any) -> Array:
+        needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return reserve(lambda: cupy.full(shape, fill, dtype), needed, shape[0])
+
+    @on_device
+    def free_bytes(self) -> int:
+        return free_bytes()
+
+    @on_device
+    def scan(self, chunk: Chunk, origin: np.ndarray) -> Scan:
+        return sums.scan(chunk.X, chunk.weight, origin)
+
+    @on_device
+    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
+        """`layout` and `before` serve bounds, which are not kept here."""
+        return Centers(centers, labels.pack(centers, frame), frame, layout)
+
+    @on_device
+    def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
+        """Every row is scored anew. A row counts as moved until its sums and its label are both written."""
+        k, frame, label = len(centers.host), centers.frame, chunk.rows["label"]
+        delta, magic = cupy.zeros((k, *frame.magic.shape)), send(frame.magic)
+        moved: list[int] = []
+
+        def step(start: int, stop: int) -> None:
+            X, own = chunk.X[start:stop], label[start:stop]
+            weight = None if chunk.weight is None else chunk.weight[start:stop]
+            _move(X, weight, own, labels.nearest(X, centers.packed), magic, delta, moved)
+
+        tiles(len(label), 64, step)
+        return Delta(delta.get(), sum(moved), len(label))
+
+    @on_device
+    def nearest(self, X: Array, centers: Centers) -> Array:
+        out = cupy.empty(len(X), np.int32)
+
+        def step(start: int, stop: int) -> None:
+            out[start:stop] = labels.nearest(X[start:stop], centers.packed)
+
+        tiles(len(X), 64, step)
+        return out
+
+    @on_device
+    def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:
+        return labels.costs(X, centers, label)
+
+    @on_device
+    def total(self, cost: Array, weight: Array | None, label: Array, k: int) -> Cost:
+        rows = cupy.bincount(label, minlength=k).get().astype(np.int64)
+        if weight is None:
+            mass = DD(rows.astype(np.float64), np.zeros(k))
+        else:
+            mass = sums.label_mass(weight, label, k)
+        return Cost(sums.weighted_total(cost, weight), mass, rows)
+
+    @on_device
+    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
+        def step(start: int, stop: int) -> Top:
+            cost = labels.costs(chunk.X[start:stop], centers, chunk.rows["label"][start:stop])
+            if chunk.weight is not None:
+                cost = cupy.where(chunk.weight[start:stop] > 0, cost, -1.0)
+            return seeding.top(chunk, cost, start, m)
+
+        return functools.reduce(Top.merge, tiles(len(chunk.X), 96, step))
+
+    @on_device
+    def trials(
+        self, chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float
+    ) -> Potentials:
+        return seeding.trials(chunk, frame, known, trial, grid)
+
+    @on_device
+    def potentials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float) -> np.ndarray:
+        return seeding.potentials(chunk, frame, known, grid)
+
+    @on_device
+    def race(self, chunk: Chunk, seed: int, size: int) -> Top:
+        return seeding.race(chunk, seed, size)
+
+    @on_device
+    def distances(self, X: Array, centers: np.ndarray, dtype: Any) -> Array:
+        return labels.distances(X, centers, dtype)
+
+
+def _move(
+    X: Array, weight: Array | None, label: Array, new: Array, magic: Array, delta: Array, count: list[int]
+) -> None:
+    """Write the new labels of the rows that have one, and add what they bring and take to `delta`."""
+    moved = cupy.flatnonzero(new != label)
+
+    def step(start: int, stop: int) -> None:
+        part = moved[start:stop]
+        target, origin = new[part], label[part]
+        piece = sums.pieces(X[part], None if weight is None else weight[part], magic)
+        gone = cupy.flatnonzero(origin >= 0)
+        if len(gone):
+            piece = cupy.concatenate([piece, -piece[gone]])
+        cupy.add.at(delta, cupy.concatenate([target, origin[gone]]), piece)
+        label[part] = target
+        count.append(stop - start)
+
+    tiles(len(moved), 32 * magic.size, step)

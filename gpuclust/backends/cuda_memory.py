@@ -1,0 +1,102 @@
+"""Device memory: placing host rows, and routines cut into tiles that survive a full device."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import cupy
+import numpy as np
+
+from ..errors import DeviceMemoryError
+from .statistics import Array
+
+R = TypeVar("R")
+TILE_BYTES: Final = 64 << 20  # temporaries of a tile: about the size of the L2 cache of large GPUs
+logger = logging.getLogger("gpuclust")
+
+
+def free_bytes() -> int:
+    """What the current device and CuPy's pool can still hand out."""
+    return int(cupy.cuda.runtime.memGetInfo()[0]) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+def send(host: Any, dtype: Any = None) -> Array:
+    """A host array on the current device.
+
+    `ndarray.set` copies straight from the caller's memory; `cupy.asarray` would pin as much for a copy of it.
+    """
+    rows = np.ascontiguousarray(host, dtype)
+    out = reserve(lambda: cupy.empty(rows.shape, rows.dtype), rows.nbytes, len(rows) if rows.ndim else 1)
+    out.set(rows)
+    return out
+
+
+def place(rows: Any, dtype: Any) -> Array:
+    """Rows C-contiguous on the current device; the caller's buffer may be reused on return."""
+    if not isinstance(rows, cupy.ndarray):
+        out = send(rows, dtype)
+        cupy.cuda.get_current_stream().synchronize()
+        return out
+    needed = rows.size * np.dtype(dtype).itemsize
+    if rows.device != cupy.cuda.Device():
+        rows = reserve(rows.copy, needed, len(rows))  # `copy` crosses to the current device
+    return reserve(lambda: cupy.ascontiguousarray(rows, dtype), needed, len(rows))
+
+
+def reserve(make: Callable[[], R], needed: int, rows: int) -> R:
+    """`make()`, with our own words where the device is full.
+
+    Raises
+    ------
+    DeviceMemoryError
+        With the bytes needed and free, and the rows that would fit.
+    """
+    try:
+        return make()
+    except cupy.cuda.memory.OutOfMemoryError:
+        pass  # leaving the clause drops the traceback, and with it whatever the failed call still held
+    free = free_bytes()
+    fits = max(1, free * rows // (2 * max(1, needed)))
+    raise DeviceMemoryError(
+        f"{needed} bytes are needed on the GPU and {free} are free. Read the data in chunks (a path or"
+        f" gpuclust.stream) with chunk_size={fits} or less, or use device='cpu'."
+    )
+
+
+def tiles(n: int, row_bytes: int, step: Callable[[int, int], R]) -> list[R]:
+    """`step(start, stop)` over [0, n) in tiles of at most `TILE_BYTES`.
+
+    A step that finds the device full is repeated with half the rows: before its last allocation it may only
+    leave what repeating it writes again.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If a single row does not fit.
+    """
+    out: list[R] = []
+    rows, start = max(1, min(n, TILE_BYTES // row_bytes)), 0
+    while start < n:
+        stop = min(start + rows, n)
+        try:
+            out.append(step(start, stop))
+            start = stop
+            continue
+        except (cupy.cuda.memory.OutOfMemoryError, DeviceMemoryError):
+            pass
+        if stop - start == 1:
+            raise DeviceMemoryError(
+                f"About {row_bytes} bytes are needed on the GPU for a single row and {free_bytes()} are free."
+                " Free some, or use device='cpu'."
+            )
+        rows = (stop - start) // 2
+        _tell_once(cupy.cuda.Device().id)
+    return out
+
+
+@functools.cache
+def _tell_once(device: int) -> None:
+    logger.warning("The memory of cuda:%d is full; working with half the rows at a time.", device)

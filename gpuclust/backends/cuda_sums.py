@@ -1,0 +1,142 @@
+"""Sums on CUDA that do not depend on their order, and the first scan.
+
+Array operations only, one rounding each: no compiler can contract a * b + c.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+import cupy
+import numpy as np
+
+from .cuda_memory import send, tiles
+from .statistics import DD, Array, Scan, two_sum
+
+SPLITTER: Final = 134217729.0  # 2^27 + 1
+
+
+def product(a: Array, b: Array) -> tuple[Array, Array]:
+    """a * b as the rounded product and its exact error (Dekker, 1971), float64."""
+    p = a * b
+    a_hi, a_lo = _halves(a)
+    b_hi, b_lo = _halves(b)
+    return p, ((a_hi * b_hi - p) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo
+
+
+def _halves(a: Array) -> tuple[Array, Array]:
+    big = a * SPLITTER
+    hi = big - (big - a)
+    return hi, a - hi
+
+
+def total(hi: Array, lo: Array) -> DD:
+    """Sum over axis 1 of double-doubles [fields, rows, ...] by halving; on the host. Overwrites both."""
+    while hi.shape[1] > 1:
+        keep = (hi.shape[1] + 1) // 2
+        pairs = hi.shape[1] - keep
+        s, e = two_sum(hi[:, :pairs], hi[:, keep:])
+        lo[:, :pairs] += lo[:, keep:]
+        lo[:, :pairs] += e
+        hi[:, :pairs] = s
+        hi, lo = hi[:, :keep], lo[:, :keep]
+    return DD(*two_sum(hi[:, 0].get(), lo[:, 0].get()))
+
+
+def weighted_total(value: Array, weight: Array | None) -> DD:
+    """Sum of w v; the products are rounded, the sum is not (2^-104)."""
+
+    def step(start: int, stop: int) -> DD:
+        part = value[start:stop]
+        hi = part.astype(np.float64) if weight is None else weight[start:stop] * part
+        found = total(hi[None], cupy.zeros((1, stop - start)))
+        return DD(float(found.hi[0]), float(found.lo[0]))
+
+    return functools.reduce(DD.__add__, tiles(len(value), 64, step))
+
+
+def pieces(X: Array, weight: Array | None, magic: Array) -> Array:
+    """Rows cut as `kernels.sums` cuts them, f64 [rows, K, d + 1]; magic f64 [K, d + 1], column d: the mass."""
+    rows, d = X.shape
+    value = cupy.empty((rows, d + 1))
+    error = None
+    if weight is None:
+        value[:, :d] = X
+        value[:, d] = 1.0
+    else:
+        value[:, :d], error = product(weight[:, None], X.astype(np.float64))
+        value[:, d] = weight
+    return _cut(value, error, magic)
+
+
+def _cut(value: Array, error: Array | None, magic: Array) -> Array:
+    """f64 [rows, K, columns] <- the pieces of value [rows, columns]; magic [K, columns]. Overwrites its inputs.
+
+    `error`, that of the first columns, is below 2^-53 of them, as the residuals of level 0 are: it is cut from
+    level 1 on.
+    """
+    out = cupy.empty((len(value), *magic.shape))
+    for b in range(len(magic)):
+        piece = (value + magic[b]) - magic[b]
+        value -= piece
+        if b and error is not None:
+            anchor = magic[b, : error.shape[1]]
+            extra = (error + anchor) - anchor
+            error -= extra
+            piece[:, : error.shape[1]] += extra
+        out[:, b] = piece
+    return out
+
+
+def label_mass(weight: Array, label: Array, k: int) -> DD:
+    """Sum of weights by label, [k] on the host. The grids divide every weight: the sums are exact."""
+    heaviest, lightest = weight_range(weight)
+    if not heaviest > 0:
+        return DD(np.zeros(k), np.zeros(k))
+    n = len(weight)
+    first, bits = np.ceil(np.log2(heaviest * n)) + 2, 51 - int(np.ceil(np.log2(4.0 * n)))
+    count = 1 + max(0, int(np.ceil((first - np.floor(np.log2(lightest))) / bits)))
+    anchors = 1.5 * np.exp2(np.maximum(first - bits * np.arange(count), -960.0))
+    magic, sums = send(anchors[:, None]), cupy.zeros((k, count, 1))
+
+    def step(start: int, stop: int) -> None:
+        cut = _cut(weight[start:stop, None].copy(), None, magic)
+        cupy.add.at(sums, label[start:stop], cut)
+
+    tiles(n, 32 * (count + 4), step)
+    hi, lo = np.zeros(k), np.zeros(k)
+    for level in sums.get()[:, :, 0].T:
+        hi, e = two_sum(hi, level)
+        lo += e
+    return DD(*two_sum(hi, lo))
+
+
+def weight_range(weight: Array) -> tuple[float, float]:
+    """The heaviest weight, and the least positive one (inf where there is none)."""
+    return float(weight.max()), float(cupy.where(weight > 0, weight, np.inf).min())
+
+
+def scan(X: Array, weight: Array | None, origin: np.ndarray) -> Scan:
+    """Count, range and moments about `origin`."""
+    where = send(origin, np.float64)
+
+    def step(start: int, stop: int) -> Scan:
+        return _scan(X[start:stop], None if weight is None else weight[start:stop], where)
+
+    return functools.reduce(Scan.merge, tiles(len(X), X.shape[1] * 96 + 32, step))
+
+
+def _scan(X: Array, weight: Array | None, origin: Array) -> Scan:
+    x = X.astype(np.float64)
+    size = cupy.abs(x)
+    least = cupy.where(size > 0, size, np.inf).min(axis=0)
+    low, high, least = cupy.stack([x.min(axis=0), x.max(axis=0), least]).get()
+    x -= origin
+    sums = cupy.stack([x, x * x])
+    found = total(sums, cupy.zeros(sums.shape))
+    columns = (DD(float(hi), float(lo)) for hi, lo in zip(found.hi[1], found.lo[1], strict=True))
+    moments = DD(found.hi[0], found.lo[0]), functools.reduce(DD.__add__, columns)
+    if weight is None:
+        return Scan(len(x), DD(float(len(x)), 0.0), 1.0, 1.0, low, high, least, *moments)
+    return Scan(len(x), weighted_total(weight, None), *weight_range(weight), low, high, least, *moments)

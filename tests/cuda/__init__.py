@@ -1,0 +1,1 @@
+"""The CUDA backend, on a stand-in for CuPy and, where there is one, on a GPU."""

@@ -1,0 +1,385 @@
+"""CuPy look-alike on NumPy: the CUDA backend's own Python runs unchanged on a machine without a GPU.
+
+Stricter than CuPy: every implicit crossing between host and device raises, and so does mixing devices. Crossings,
+waits and bytes are counted; the memory can be limited, and any allocation made to fail. What a GPU does in an order
+of its own (atomic additions, sums, products) is done in a random order here, fresh memory holds garbage, and
+float32 products can be made as imprecise as TF32. It has only what the backend uses; `NAMES` lists it, so that a
+test can look for all of it in a real CuPy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import types
+
+import numpy as np
+
+FUNCTIONS = (
+    "abs arange ascontiguousarray asarray bincount concatenate dot empty eye flatnonzero floor full log maximum "
+    "minimum sort sqrt stack where zeros"
+).split()
+METHODS = "all any argmin astype copy get max min ravel reshape set sum".split()
+ATTRIBUTES = "T dtype flags itemsize nbytes ndim shape size device".split()
+NAMES = [
+    *FUNCTIONS,
+    *(f"ndarray.{name}" for name in METHODS + ATTRIBUTES),
+    "add.at",
+    "cuda.Device",
+    "cuda.get_current_stream",
+    "cuda.memory.OutOfMemoryError",
+    "cuda.runtime.getDeviceCount",
+    "cuda.runtime.memGetInfo",
+    "get_default_memory_pool",
+]
+
+
+class OutOfMemoryError(MemoryError):
+    """As `cupy.cuda.memory.OutOfMemoryError`."""
+
+
+class Machine:
+    """The state of the pretended GPUs."""
+
+    def __init__(self):
+        self.devices, self.current = 2, 0
+        self.limit = 1 << 40  # bytes of each device
+        self.live, self.peak, self.allocations = 0, 0, 0
+        self.fail: set[int] = set()  # allocations that find the memory full, counted from 0
+        self.largest = None  # or the bytes of the largest array that may exist
+        self.h2d = self.d2h = self.waits = 0
+        self.h2d_bytes = self.d2h_bytes = 0
+        self.tf32 = False
+        self.rng = np.random.default_rng(0)
+
+    def take(self, size):
+        number, self.allocations = self.allocations, self.allocations + 1
+        if self.largest is not None and size > self.largest:
+            raise AssertionError(f"an array of {size} bytes, more than the test allows")
+        if number in self.fail or self.live + size > self.limit:
+            raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {self.live:,} bytes).")
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+
+class Allocation:
+    def __init__(self, machine, size):
+        self.size = 0
+        machine.take(size)
+        self.machine, self.size = machine, size
+
+    def __del__(self):
+        if self.size:
+            self.machine.live -= self.size
+
+
+class ndarray:
+    """An array in device memory (really NumPy's)."""
+
+    machine: Machine
+    __array_priority__ = 1000
+    __hash__ = None
+
+    def __init__(self, a, allocation, device):
+        self._a, self._allocation, self._device = a, allocation, device
+
+    # no way around `get`
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` explicitly.")
+
+    def __array_ufunc__(self, ufunc, method, *args, **kwargs):
+        raise TypeError(f"np.{ufunc.__name__} of a device array")
+
+    def __array_function__(self, function, *args, **kwargs):
+        raise TypeError(f"np.{function.__name__} of a device array")
+
+    def __iter__(self):
+        raise TypeError("iterating over a device array is one transfer an element")
+
+    @property
+    def __cuda_array_interface__(self):
+        return {"shape": self._a.shape, "typestr": self._a.dtype.str, "data": (0, False), "version": 3}
+
+    def __reduce__(self):
+        raise TypeError("a device array was pickled")
+
+    # crossings
+    def get(self):
+        self.machine.d2h += 1
+        self.machine.d2h_bytes += self._a.nbytes
+        return self._a.copy()
+
+    def set(self, host):
+        if type(host) is not np.ndarray:
+            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+        if (host.dtype, host.shape) != (self._a.dtype, self._a.shape):
+            raise TypeError(f"{host.dtype} {host.shape} cannot be set to {self._a.dtype} {self._a.shape}")
+        self.machine.h2d += 1
+        self.machine.h2d_bytes += host.nbytes
+        self._a[...] = host
+
+    def _scalar(self):
+        self.machine.waits += 1
+        return own(self).item()
+
+    def __float__(self):
+        return float(self._scalar())
+
+    def __int__(self):
+        return int(self._scalar())
+
+    def __bool__(self):
+        return bool(self._scalar())
+
+    def __index__(self):
+        return operator.index(self._scalar())
+
+    def item(self):
+        return self._scalar()
+
+    # indexing
+    def __len__(self):
+        return len(self._a)
+
+    def __getitem__(self, key):
+        if is_view(key):  # arithmetic on the pointer: any device may be current
+            return ndarray(self._a[key if isinstance(key, tuple) else (key, ...)], self._allocation, self._device)
+        return wrap(own(self)[index(key)], self)
+
+    def __setitem__(self, key, value):
+        own(self)[index(key)] = operand(value)
+
+    # what a GPU sums, it sums in its own order
+    def sum(self, axis=None):
+        a = own(self)
+        if axis is not None:
+            a = np.take(a, self.machine.rng.permutation(a.shape[axis]), axis)
+        return wrap(a.sum(axis=axis))
+
+    def copy(self):
+        return wrap(self._a.copy())  # the one operation that crosses devices
+
+    def astype(self, dtype, copy=True):
+        return wrap(own(self).astype(dtype, copy=copy), self)
+
+    @property
+    def device(self):
+        return Device(self._device)
+
+    @property
+    def T(self):
+        return wrap(own(self).T, self)
+
+
+def own(array):
+    """The memory of an array on the current device."""
+    if array._device != array.machine.current:
+        raise ValueError(f"an array of device {array._device} used while device {array.machine.current} is current")
+    return array._a
+
+
+def operand(x):
+    if isinstance(x, ndarray):
+        return own(x)
+    if isinstance(x, (bool, int, float, np.generic)):
+        return x
+    raise TypeError(f"Unsupported type {type(x)}: a device array or a scalar is needed")
+
+
+def index(key):
+    if isinstance(key, tuple):
+        return tuple(index(part) for part in key)
+    if isinstance(key, ndarray):
+        if key._a.dtype == bool:
+            key.machine.waits += 1
+        return own(key)
+    if key is None or key is Ellipsis or isinstance(key, (int, np.integer, slice)):
+        return key
+    raise IndexError(f"Unsupported index {type(key)}")
+
+
+def is_view(key):
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts)
+
+
+def wrap(value, *sources):
+    """`value` as a device array: a view of one of `sources` or new memory."""
+    a = np.asarray(value)
+    for source in sources:
+        if np.may_share_memory(a, source._a) and a.size:
+            return ndarray(a, source._allocation, source._device)
+    machine = ndarray.machine
+    return ndarray(a, Allocation(machine, a.nbytes), machine.current)
+
+
+def _define_operators():
+    def binary(name):
+        def call(self, other):
+            return wrap(getattr(own(self), name)(operand(other)))
+
+        return call
+
+    def in_place(name):
+        def call(self, other):
+            a = own(self)
+            a[...] = getattr(np.ndarray, name)(a, operand(other))
+            return self
+
+        return call
+
+    def unary(name):
+        return lambda self: wrap(getattr(own(self), name)())
+
+    def method(name):
+        return lambda self, *args, **kwargs: wrap(getattr(own(self), name)(*args, **kwargs), self)
+
+    for op in "add sub mul truediv floordiv mod and or xor rshift lshift".split():
+        setattr(ndarray, f"__{op}__", binary(f"__{op}__"))
+        setattr(ndarray, f"__r{op}__", binary(f"__r{op}__"))
+        setattr(ndarray, f"__i{op}__", in_place(f"__i{op}__"))
+    for op in "lt le gt ge eq ne".split():
+        setattr(ndarray, f"__{op}__", binary(f"__{op}__"))
+    for op in "neg abs invert".split():
+        setattr(ndarray, f"__{op}__", unary(f"__{op}__"))
+    for name in "all any argmin max min ravel reshape".split():
+        setattr(ndarray, name, method(name))
+    for name in "dtype flags itemsize nbytes ndim shape size".split():
+        setattr(ndarray, name, property(operator.attrgetter(f"_a.{name}")))
+
+
+_define_operators()
+
+
+class Device:
+    machine: Machine
+
+    def __init__(self, id=None):
+        self.id = self.machine.current if id is None else int(id)
+
+    def __eq__(self, other):
+        return isinstance(other, Device) and self.id == other.id
+
+    def __hash__(self):
+        return self.id
+
+    def __enter__(self):
+        self._before, self.machine.current = self.machine.current, self.id
+        return self
+
+    def __exit__(self, *_):
+        self.machine.current = self._before
+
+
+def _elementwise(name):
+    def call(*args, out=None):
+        arrays = [operand(arg) for arg in args]
+        if out is None:
+            return wrap(getattr(np, name)(*arrays))
+        getattr(np, name)(*arrays, out=own(out))
+        return out
+
+    return call
+
+
+def _many(name):
+    return lambda arrays: wrap(getattr(np, name)([own(a) for a in arrays]))
+
+
+def _garbage(shape, dtype=float):
+    a = np.empty(shape, dtype)
+    a.view(np.uint8)[...] = 0xFF if a.dtype.kind == "f" else 0x7B
+    return wrap(a)
+
+
+def _made(name):
+    return lambda *args, **kwargs: wrap(getattr(np, name)(*args, **kwargs))
+
+
+def _asarray(a, dtype=None):
+    if not isinstance(a, ndarray):
+        raise TypeError("cupy.asarray of host data stages all of it in pinned memory: send it with `set`")
+    return a if dtype is None else a.astype(dtype, copy=False)
+
+
+def _ascontiguousarray(a, dtype=None):
+    return wrap(np.ascontiguousarray(own(a), dtype), a)
+
+
+def _flatnonzero(a):
+    a.machine.waits += 1
+    return wrap(np.flatnonzero(own(a)))
+
+
+def _bincount(x, minlength):
+    x.machine.waits += 1
+    return wrap(np.bincount(own(x), minlength=minlength))
+
+
+def _tf32(a):
+    bits = a.view(np.uint32)
+    return ((bits + 0x1000) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def _dot(a, b):
+    a, b, machine = own(a), own(b), ndarray.machine
+    if machine.tf32 and a.dtype == np.float32:
+        a, b = _tf32(np.ascontiguousarray(a)), _tf32(np.ascontiguousarray(b))
+    order = machine.rng.permutation(a.shape[1])
+    return wrap(np.dot(a[:, order], b[order]))
+
+
+def _add_at(a, where, values):
+    """Additions in random order, as atomics make them."""
+    where, values = index(where), operand(values)
+    order = a.machine.rng.permutation(len(where))
+    np.add.at(own(a), where[order], values[order])
+
+
+def module(machine):
+    """Return a module that stands in for `cupy` on `machine`."""
+    ndarray.machine = Device.machine = machine
+    cupy = types.ModuleType("cupy")
+    for name in "abs floor log maximum minimum sort sqrt where".split():
+        setattr(cupy, name, _elementwise(name))
+    for name in "arange eye full zeros".split():
+        setattr(cupy, name, _made(name))
+    cupy.concatenate, cupy.stack, cupy.empty = _many("concatenate"), _many("stack"), _garbage
+    cupy.asarray, cupy.ascontiguousarray = _asarray, _ascontiguousarray
+    cupy.flatnonzero, cupy.bincount, cupy.dot = _flatnonzero, _bincount, _dot
+    cupy.add = types.SimpleNamespace(at=_add_at)
+    cupy.ndarray, cupy.__version__ = ndarray, "0"
+    cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_bytes=lambda: 0)
+    cupy.cuda = types.SimpleNamespace(
+        Device=Device,
+        get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
+        memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        runtime=types.SimpleNamespace(
+            getDeviceCount=lambda: machine.devices,
+            memGetInfo=lambda: (max(0, machine.limit - machine.live), machine.limit),
+        ),
+    )
+    return cupy
+
+
+@contextlib.contextmanager
+def as_cupy(modules, replacement):
+    """`replacement` under the name `cupy` in `modules` (sys.modules), and nothing imported before that knows it."""
+    import gpuclust.backends
+
+    def forget():
+        for name in [name for name in modules if name.startswith("gpuclust.backends.cuda")]:
+            del modules[name]
+            vars(gpuclust.backends).pop(name.rpartition(".")[2], None)
+
+    before = modules.get("cupy")
+    forget()
+    if replacement is not None:
+        modules["cupy"] = replacement
+    try:
+        yield
+    finally:
+        forget()
+        modules.pop("cupy", None)
+        if before is not None:
+            modules["cupy"] = before
