@@ -67,12 +67,9 @@ def scan_pass(rows, out, square, threads):
 
 
 @njit
-def _move_value(value, error, f, sign, magic, sums):
+def _move_value(value, f, sign, magic, sums):
     """The pieces of one value into `sums` [K, d + 1], as `sums._cut` makes them."""
-    levels = magic.shape[0]
-    for b in range(levels):
-        if b == levels - 1:
-            value += error
+    for b in range(magic.shape[0]):
         piece = (value + magic[b, f]) - magic[b, f]
         value -= piece
         sums[b, f] += sign * piece
@@ -84,8 +81,10 @@ def _move_row(rows, i, weight, sign, magic, sums):
     for p in range(rows.indptr[i], rows.indptr[i + 1]):
         x = np.float64(rows.data[p])
         value = w * x
-        _move_value(value, fma(w, x, -value), rows.indices[p], sign, magic, sums)
-    _move_value(w, 0.0, magic.shape[1] - 1, sign, magic, sums)
+        f = rows.indices[p]
+        _move_value(value, f, sign, magic, sums)
+        _move_value(fma(w, x, -value), f, sign, magic, sums)
+    _move_value(w, magic.shape[1] - 1, sign, magic, sums)
 
 
 @njit(parallel=True, cache=True, nogil=True)

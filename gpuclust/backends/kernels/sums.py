@@ -51,12 +51,10 @@ def _cut_strips(typingctx, X, at, strips, magic, sums, plus, minus, columns, lev
 
 
 @njit
-def _cut(value, error, f, magic, sums, plus, minus):
-    """The pieces of value + error of column f, into sums[plus:] and out of sums[minus:]."""
+def _cut(value, f, magic, sums, plus, minus):
+    """The pieces of a value of column f, into sums[plus:] and out of sums[minus:]."""
     levels, columns = magic.shape
     for b in range(levels):
-        if b == levels - 1:
-            value += error
         anchor, at = magic[b, f], b * columns + f
         piece = (value + anchor) - anchor
         value -= piece
@@ -73,7 +71,7 @@ def move_row(X, i, weight, magic, sums, plus, minus):
         if strips:
             _cut_strips(X, i * d, strips, magic, sums, plus, minus, d + 1, magic.shape[0])
         for f in range(strips * STRIP, d):
-            _cut(np.float64(X[i, f]), 0.0, f, magic, sums, plus, minus)
+            _cut(np.float64(X[i, f]), f, magic, sums, plus, minus)
         sums[plus + d] += 1.0
         sums[minus + d] -= 1.0
         return
@@ -81,8 +79,9 @@ def move_row(X, i, weight, magic, sums, plus, minus):
     for f in range(d):
         x = np.float64(X[i, f])
         product = w * x
-        _cut(product, fma(w, x, -product), f, magic, sums, plus, minus)
-    _cut(w, 0.0, d, magic, sums, plus, minus)
+        _cut(product, f, magic, sums, plus, minus)
+        _cut(fma(w, x, -product), f, magic, sums, plus, minus)
+    _cut(w, d, magic, sums, plus, minus)
 
 
 @njit
