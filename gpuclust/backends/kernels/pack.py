@@ -1,4 +1,4 @@
-"""Rows into tiles: centred, scaled and rounded to float32, then transposed to [d, 16] blocks that stay in the cache."""
+"""Rows into tiles: centred, scaled (and rounded to float32 for labels), then transposed to [d, 16] blocks that stay in the cache."""
 
 import numpy as np
 from numba import njit
@@ -8,12 +8,12 @@ from .tile import LANES, centre8, transpose8
 
 @njit
 def centre_rows(X, rows, m, shift, scale, line):
-    """line [m, d] <- (X[rows[:m]] - shift) * scale in float32."""
+    """line [m, d] <- (X[rows[:m]] - shift) * scale in line's dtype."""
     d = X.shape[1]
     for r in range(m):
         i, out = rows[r], line[r]
         for f in range(d):
-            out[f] = np.float32((X[i, f] - shift[f]) * scale)
+            out[f] = (X[i, f] - shift[f]) * scale
 
 
 @njit(fastmath={"reassoc", "contract"})

@@ -1,0 +1,42 @@
+"""Fixtures that several files share."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from gpuclust.backends import cpu, threads
+
+pytest.register_assert_rewrite("laws.runs")
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["f32", "f64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def rng(request):
+    """A generator whose seed is the test's own name: adding a test changes no other."""
+    return np.random.default_rng(list(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def one_thread():
+    """One thread: for tests of many small chunks, which would mostly wait for the second one to wake."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    yield
+    numba.set_num_threads(before)
+
+
+@pytest.fixture
+def pretend_threads(monkeypatch):
+    """Return a function that makes the kernels cut their work for so many threads, whatever the machine has."""
+
+    def pretend(count):
+        for module in (threads, cpu):
+            monkeypatch.setattr(module, "thread_count", lambda: count)
+
+    return pretend

@@ -1,0 +1,109 @@
+"""What the library must agree with, written as plainly as possible: direct float64 sums, exact rational means."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+
+def direct_costs(X, centers):
+    """Return squared distances f64 [n, k]: (x - c)^2 in float64, features added in order."""
+    X, centers = np.asarray(X, np.float64), np.asarray(centers, np.float64)
+    out = np.zeros((len(X), len(centers)))
+    for f in range(X.shape[1]):
+        diff = X[:, f, None] - centers[None, :, f]
+        out += diff * diff
+    return out
+
+
+def direct_labels(X, centers):
+    """Return the argmin of `direct_costs`, lowest index on ties, a block of rows at a time."""
+    rows = max(1, (1 << 22) // len(centers))
+    parts = [direct_costs(X[i : i + rows], centers).argmin(axis=1) for i in range(0, len(X), rows)]
+    return np.concatenate(parts).astype(np.int32)
+
+
+def exact_dot(values, weight=None) -> Fraction:
+    """Return sum of w x without any rounding."""
+    terms = (Fraction(float(x)) for x in values)
+    if weight is not None:
+        terms = (Fraction(float(w)) * x for w, x in zip(weight, terms, strict=True))
+    return sum(terms, Fraction(0))
+
+
+def in_integers(X, weight, unit=2.0**-20):
+    """Return rows and weights as int64 where sums of them cannot overflow, else None."""
+    rows = X / unit
+    fits = np.abs(rows).max(initial=0) * weight.sum() < 2**62 and np.array_equal(weight, np.rint(weight))
+    return (rows.astype(np.int64), weight.astype(np.int64)) if fits and np.array_equal(rows, np.rint(rows)) else None
+
+
+class Sums(NamedTuple):
+    total: list  # Fraction [k][d]: sum of w x
+    size: list  # Fraction [k][d]: sum of w |x|
+    mass: list  # Fraction [k]
+
+
+def exact_sums(X, labels, k, weight=None) -> Sums:
+    """Return the clusters' own sums as rational numbers."""
+    X = np.asarray(X, np.float64)
+    w = np.ones(len(X)) if weight is None else np.asarray(weight, np.float64)
+    members = [np.flatnonzero(labels == j) for j in range(k)]
+    mass = [exact_dot(w[m]) for m in members]
+    return Sums(column_sums(X, w, members), column_sums(np.abs(X), w, members), mass)
+
+
+def column_sums(X, w, members):
+    """Return sum of w x by cluster and feature, as rational numbers."""
+    whole = in_integers(X, w)
+    if whole is None:
+        return [[exact_dot(X[m, f], w[m]) for f in range(X.shape[1])] for m in members]
+    rows, w = whole
+    return [[Fraction(int(s), 2**20) for s in (rows[m] * w[m, None]).sum(axis=0)] for m in members]
+
+
+def exact_means(X, labels, old, weight=None):
+    """Return means f64 [k, d], each rounded once; a cluster without mass keeps its old centre."""
+    X, old = np.asarray(X, np.float64), np.asarray(old, np.float64)
+    w = np.ones(len(X)) if weight is None else np.asarray(weight, np.float64)
+    members = [np.flatnonzero(labels == j) for j in range(len(old))]
+    totals, masses = column_sums(X, w, members), [exact_dot(w[m]) for m in members]
+    rows = [[float(s / m) for s in row] if m > 0 else c for row, m, c in zip(totals, masses, old, strict=True)]
+    return np.array(rows)
+
+
+class Step(NamedTuple):
+    labels: np.ndarray
+    cost: float  # of the labels against the centres that they were made with
+    centers: np.ndarray  # the next ones
+
+
+def lloyd(X, centers, max_iter, weight=None):
+    """Return the steps of plain Lloyd: every row against every centre, exact means, relocation, no bounds."""
+    X, centers, steps = np.asarray(X, np.float64), np.asarray(centers, np.float64), []
+    w = np.ones(len(X)) if weight is None else np.asarray(weight, np.float64)
+    for _ in range(max_iter):
+        costs = direct_costs(X, centers)
+        labels = costs.argmin(axis=1)
+        own = costs[np.arange(len(X)), labels]
+        given = relocated(labels, own, w, len(centers))
+        steps.append(Step(labels, math.fsum(w * own), exact_means(X, given, centers, w)))
+        same = len(steps) > 1 and np.array_equal(labels, steps[-2].labels)
+        if same or np.array_equal(centers, steps[-1].centers):
+            break
+        centers = steps[-1].centers
+    return steps
+
+
+def relocated(labels, own, weight, k):
+    """Return labels in which clusters without mass own the farthest rows: highest cost, lowest row, never cost 0."""
+    labels, mass = labels.copy(), np.bincount(labels, weight, k)
+    empty = np.flatnonzero(~(mass > 0))
+    candidates = np.flatnonzero((weight > 0) & (own > 0))
+    order = candidates[np.lexsort((candidates, -own[candidates]))]
+    for j, row in zip(empty, order, strict=False):
+        labels[row] = j
+    return labels
