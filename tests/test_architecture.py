@@ -40,7 +40,7 @@ def module_of(name):
 
 def imported(name):
     """Yield (dotted module below the package, or absolute for others; line; whether inside a function)."""
-    module, package = module_of(name)
+    _module, package = module_of(name)
     inside = {id(n) for f in ast.walk(TREES[name]) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Rows into tiles: centred, scaled (and rounded to float32 for labels), then transposed to [d, 16] blocks that stay in the cache."""
+"""Rows into tiles: centred, scaled, rounded (labels: float32), and transposed to [d, 16] blocks for the cache."""
 
 import numpy as np
 from numba import njit
