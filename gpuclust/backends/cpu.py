@@ -189,7 +189,8 @@ class CPUBackend(Backend):
             panels = trial_panels(known, trial, frame)
             run(
                 trials.trials_pass, X, weights(chunk.weight), cost, known is not None, np.zeros_like(frame.shift),
-                frame.scale, panels, len(trial), 1.0 / grid, chunk.start, blocks, largest, batch_rows(X.shape[1], X.itemsize),
+                frame.scale, panels, len(trial), 1.0 / grid, chunk.start, blocks, largest,
+                batch_rows(X.shape[1], X.itemsize),
             )  # fmt: skip
         return Potentials({(chunk.start, block): blocks.sum(axis=0)}, largest.max(axis=0))
 
