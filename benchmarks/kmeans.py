@@ -279,8 +279,8 @@ def main() -> None:
                     recorder.add(row)
                 if found := compare(rows, case):
                     comparisons.append(found)
+                recorder.finish(summary(comparisons, options.mode))  # a run that is cut short keeps what it has
             team.close()
-    recorder.finish(summary(comparisons, options.mode))
     report(recorder.content["summary"])
 
 

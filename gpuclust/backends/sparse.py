@@ -88,10 +88,10 @@ def reassign(
     fresh = np.empty(len(label), np.int32)
     run(csr_assign.assign_pass, rows(X), label, upper, lower, packed, fresh)
     moved = int(np.count_nonzero(fresh != label))
-    sums = np.zeros((len(packed.centers), *magic.shape))
+    sums = np.zeros((len(packed.centers) + 1, *magic.shape))
     run(csr.move_rows, rows(X), weight, label, fresh, magic, sums)
     label[:] = fresh
-    return sums, moved
+    return sums[:-1], moved
 
 
 def nearest(X: Any, label: np.ndarray, packed: csr_assign.PackedCSR) -> None:

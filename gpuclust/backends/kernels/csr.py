@@ -67,42 +67,63 @@ def scan_pass(rows, out, square, threads):
 
 
 @njit
-def _move_value(value, f, sign, magic, sums):
-    """The pieces of one value into `sums` [K, d + 1], as `sums._cut` makes them."""
+def _move_value(value, f, magic, plus, minus):
+    """The pieces of one value to `plus` from `minus`, both [K, d + 1], as `sums._cut` makes them."""
     for b in range(magic.shape[0]):
         piece = (value + magic[b, f]) - magic[b, f]
         value -= piece
-        sums[b, f] += sign * piece
+        plus[b, f] += piece
+        minus[b, f] -= piece
 
 
 @njit
-def _move_row(rows, i, weight, sign, magic, sums):
-    w = weight[i] if weight.shape[0] else 1.0
-    for p in range(rows.indptr[i], rows.indptr[i + 1]):
-        x = np.float64(rows.data[p])
-        value = w * x
-        f = rows.indices[p]
-        _move_value(value, f, sign, magic, sums)
-        _move_value(fma(w, x, -value), f, sign, magic, sums)
-    _move_value(w, magic.shape[1] - 1, sign, magic, sums)
+def _first(indices, start, stop, f):
+    """The first place of a row whose feature is f or more."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if indices[middle] < f:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+@njit
+def _move_part(rows, i, weight, low, high, magic, plus, minus):
+    """Move the features low .. high of row i; feature d is the mass."""
+    d = magic.shape[1] - 1
+    start, stop = rows.indptr[i], rows.indptr[i + 1]
+    if low > 0:
+        start = _first(rows.indices, start, stop, low)
+    if high < d:
+        stop = _first(rows.indices, start, stop, high)
+    if weight.shape[0] == 0:
+        for p in range(start, stop):
+            _move_value(np.float64(rows.data[p]), rows.indices[p], magic, plus, minus)
+    else:
+        for p in range(start, stop):
+            f, x = rows.indices[p], np.float64(rows.data[p])
+            product = weight[i] * x
+            _move_value(product, f, magic, plus, minus)
+            _move_value(fma(weight[i], x, -product), f, magic, plus, minus)
+    if high > d:
+        _move_value(weight[i] if weight.shape[0] else 1.0, d, magic, plus, minus)
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def move_rows(rows, weight, label, fresh, magic, sums, threads):
-    """Move every row from the sums of cluster label[i] (none where negative) to those of fresh[i].
+    """Move every row from the sums of cluster label[i] to those of fresh[i].
 
-    sums f64 [k, K, d + 1] IN/OUT. Each thread writes the clusters that it owns, so no thread needs sums of its own:
-    k x d of them are more than the rows themselves where d is large.
+    sums f64 [k + 1, K, d + 1] IN/OUT; row k takes what had no cluster. Each thread writes the features that it owns,
+    so no thread needs sums of its own: k x d of them are more than the rows themselves where d is large.
     """
+    columns, none = magic.shape[1], sums.shape[0] - 1
     for t in prange(threads):
+        low, high = columns * t // threads, columns * (t + 1) // threads
         for i in range(label.shape[0]):
-            old, new = label[i], fresh[i]
-            if old == new:
-                continue
-            if new % threads == t:
-                _move_row(rows, i, weight, 1.0, magic, sums[new])
-            if old >= 0 and old % threads == t:
-                _move_row(rows, i, weight, -1.0, magic, sums[old])
+            if label[i] != fresh[i]:
+                old = label[i] if label[i] >= 0 else none
+                _move_part(rows, i, weight, low, high, magic, sums[fresh[i]], sums[old])
 
 
 @njit
