@@ -70,7 +70,8 @@ def kmeans(result: Result) -> str:
     for tol in dict.fromkeys(row["tol"] for row in result["rows"] if "tol" in row):
         limit = f"{settings['max_iter']} iterations" if fixed else f"to convergence, `tol={tol:g}`"
         parts.append(f"**K-Means, {limit}** (seconds)\n\n{kmeans_table(result, tol)}")
-    reference = "scikit-learn's (its float32 run where the file has none on float64 data)" if fixed else "scikit-learn's"
+    float64_run = "(its float32 run where the file has none on float64 data)"
+    reference = f"scikit-learn's {float64_run}" if fixed else "scikit-learn's"
     parts.append(
         mean_line(result["summary"], "the fastest peer's speed")
         + f" float32, same initial centres, one run. Inertia off: relative to {reference}, both recomputed"
