@@ -40,8 +40,9 @@ class PackedCenters(NamedTuple):
 
 def pack(centers: np.ndarray, frame: Frame) -> PackedCenters:
     """Host centres f64 [k, d] on the device."""
-    exact = (centers - frame.shift) * float(frame.scale)
-    float32, float64 = (_factor(exact, np.dtype(dtype)) for dtype in PRECISIONS)
+    with np.errstate(over="ignore", invalid="ignore"):  # centres far outside: inf scores, decided in float64
+        exact = (centers - frame.shift) * float(frame.scale)
+        float32, float64 = (_factor(exact, np.dtype(dtype)) for dtype in PRECISIONS)
     return PackedCenters(send(centers.T), send(frame.shift), frame.scale, (float32, float64))
 
 

@@ -70,9 +70,7 @@ def _scaled(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> Array:
     return send(rows.astype(frame.shift.dtype) * frame.scale)
 
 
-def _left(
-    chunk: Chunk, start: int, stop: int, known: bool, centers: Array, frame: Frame
-) -> tuple[Array, Array]:
+def _left(chunk: Chunk, start: int, stop: int, known: bool, centers: Array, frame: Frame) -> tuple[Array, Array]:
     """Costs with the known centre folded in [n], and what each trial centre leaves of them [trials, n]."""
     cost = chunk.rows["cost"][start:stop]
     if len(centers):

@@ -146,10 +146,12 @@ class ndarray:
             return ndarray(self._a[key if isinstance(key, tuple) else (key, ...)], self._allocation, self._device)
         return wrap(own(self)[index(key)], self)
 
+    @np.errstate(all="ignore")
     def __setitem__(self, key, value):
         own(self)[index(key)] = operand(value)
 
     # what a GPU sums, it sums in its own order
+    @np.errstate(all="ignore")
     def sum(self, axis=None):
         a = own(self)
         if axis is not None:
@@ -159,6 +161,7 @@ class ndarray:
     def copy(self):
         return wrap(self._a.copy())  # the one operation that crosses devices
 
+    @np.errstate(all="ignore")
     def astype(self, dtype, copy=True):
         return wrap(own(self).astype(dtype, copy=copy), self)
 
@@ -203,6 +206,9 @@ def is_view(key):
     return all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts)
 
 
+quietly = np.errstate(all="ignore")  # a GPU makes inf and NaN without a word
+
+
 def wrap(value, *sources):
     """`value` as a device array: a view of one of `sources` or new memory."""
     a = np.asarray(value)
@@ -215,12 +221,14 @@ def wrap(value, *sources):
 
 def _define_operators():
     def binary(name):
+        @quietly
         def call(self, other):
             return wrap(getattr(own(self), name)(operand(other)))
 
         return call
 
     def in_place(name):
+        @quietly
         def call(self, other):
             a = own(self)
             a[...] = getattr(np.ndarray, name)(a, operand(other))
@@ -272,6 +280,7 @@ class Device:
 
 
 def _elementwise(name):
+    @quietly
     def call(*args, out=None):
         arrays = [operand(arg) for arg in args]
         if out is None:
@@ -321,6 +330,7 @@ def _tf32(a):
     return ((bits + 0x1000) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
+@quietly
 def _dot(a, b):
     a, b, machine = own(a), own(b), ndarray.machine
     if machine.tf32 and a.dtype == np.float32:

@@ -89,6 +89,16 @@ def test_empty_clusters_are_given_the_farthest_rows(cuda, rng, weights, dtype):
     assert_same_bits(*both(X, weight, init=far, max_iter=5, chunk_size=141))
 
 
+@pytest.mark.parametrize("far", [1e6, 1e20, 1e37])
+def test_first_centres_far_outside_the_rows(cuda, rng, far, dtype):
+    """Their scores overflow float32."""
+    X = blobs(rng, 300, 3, dtype)
+    assert_same_bits(*both(X, init=np.vstack([X[:3], X[:2] * far]).astype(dtype), max_iter=3))
+    model = fit(X, init=X[:4], device="cuda")
+    away = (X[:50] * far).astype(dtype)
+    np.testing.assert_array_equal(model.predict(away), direct_labels(away, model.cluster_centers_))
+
+
 def test_fewer_distinct_rows_than_clusters(cuda, rng, dtype):
     X = np.repeat(rng.normal(size=(3, 2)).astype(dtype), 20, axis=0)
     assert_same_bits(*both(X, init=np.vstack([X[::20], X[::20]])))
