@@ -136,10 +136,10 @@ def test_bounds_change_no_label(k, dtype):
     settled = []
     original = sparse.csr_assign.assign_pass
 
-    def watched(rows, label, upper, lower, packed, fresh, threads):
-        before = lower.copy()
-        original(rows, label, upper, lower, packed, fresh, threads)
-        settled.append(np.mean((label >= 0) & (lower[:, 0] < before[:, 0])))
+    def watched(rows, label, upper, lower, packed, kept, fresh, threads):
+        lower_was, upper_was = lower.copy(), upper.copy()
+        original(rows, label, upper, lower, packed, kept, fresh, threads)
+        settled.append(kept * np.mean((lower == lower_was) & (upper == upper_was)))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sparse.csr_assign, "assign_pass", watched)

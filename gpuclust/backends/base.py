@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .frame import Frame
-from .layout import Layout
+from .layout import Drift, Layout
 from .statistics import Array, Cost, Delta, Potentials, Scan, Top
 
 
@@ -45,6 +46,27 @@ class Backend(ABC):
     """The routines of one device. Implementations are final and picklable; arrays stay on the device."""
 
     name: str
+    block_rows: int  # rows that may have temporary entries of their own at once
+
+    def blocks(self, chunk: Chunk) -> Iterator[Chunk]:
+        """The rows of a chunk in blocks, for temporary arrays of one entry a row."""
+        n = chunk.X.shape[0]
+        if n <= self.block_rows:
+            yield chunk
+            return
+        for start in range(0, n, self.block_rows):
+            part = slice(start, start + self.block_rows)
+            weight = None if chunk.weight is None else chunk.weight[part]
+            columns = {name: column[part] for name, column in chunk.rows.items()}
+            yield Chunk(chunk.X[part], weight, chunk.start + start, columns)
+
+    def cost(self, chunk: Chunk, centers: np.ndarray) -> Cost:
+        """Cost of the ledger's labels."""
+        return reduce(Cost.merge, (self._cost(part, centers) for part in self.blocks(chunk)))
+
+    def _cost(self, chunk: Chunk, centers: np.ndarray) -> Cost:
+        label = chunk.rows["label"]
+        return self.total(self.costs(chunk.X, centers, label), chunk.weight, label, len(centers))
 
     # placement
     @abstractmethod
@@ -73,8 +95,8 @@ class Backend(ABC):
         """Count, range and moments about `origin`."""
 
     @abstractmethod
-    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
-        """Centres f64 [k, d] ready for the kernels; `before` are those that the rows' bounds belong to."""
+    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
+        """Centres f64 [k, d] ready for the kernels; `drift` is counted from when the rows' bounds were made."""
 
     @abstractmethod
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
@@ -82,7 +104,7 @@ class Backend(ABC):
 
     @abstractmethod
     def nearest(self, X: Array, centers: Centers) -> Array:
-        """Certified labels i32 [n]."""
+        """Certified labels i32 [n]; -1 where a value of the row is not finite."""
 
     @abstractmethod
     def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:

@@ -12,19 +12,19 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import sparse
-from .base import Array, Backend, Centers, Chunk
+from .base import Array, Backend, Bounds, Centers, Chunk
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
 from .kernels.assign import PackedCenters
 from .kernels.csr_assign import PackedCSR
-from .kernels.tile import LANES, TRIALS
-from .layout import Layout
+from .kernels.pack import padded
+from .kernels.tile import LANES, TRIALS, WIDE
+from .layout import Drift, Layout
 from .packing import NO_WEIGHT, alias, pack_centers, rounding
 from .statistics import DD, Cost, Delta, Potentials, Scan, Top
 from .threads import limited, run, thread_count
 
 F = TypeVar("F", bound=Callable[..., Any])
-RACE_ROWS: Final = 1 << 16
 WINDOW_BYTES: Final = 1 << 18
 BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
 
@@ -63,21 +63,22 @@ class Packed:
     centers: np.ndarray
     frame: Frame
     layout: Layout
-    before: np.ndarray | None
+    drift: Drift
 
     @cached_property
     def dense(self) -> PackedCenters:
-        return pack_centers(self.centers, self.frame, self.layout, self.before)
+        return pack_centers(self.centers, self.frame, self.layout, self.drift)
 
     @cached_property
     def csr(self) -> PackedCSR:
-        return sparse.pack_centers(self.centers, self.frame, self.before)
+        return sparse.pack_centers(self.centers, self.frame, self.drift)
 
 
 @final
 @dataclass(frozen=True)
 class CPUBackend(Backend):
     name: str = "cpu"
+    block_rows: int = 1 << 17
 
     def upload(self, rows: Any, dtype: Any) -> Array:
         if sp.issparse(rows):
@@ -112,16 +113,17 @@ class CPUBackend(Backend):
             run(scan.scan_pass, X, origin, parts, square)
         return _scan(X.shape[0], chunk.weight, parts, square)
 
-    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
-        return Centers(centers, Packed(centers, frame, layout, before), frame, layout)
+    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
+        return Centers(centers, Packed(centers, frame, layout, drift or Drift.none(layout)), frame, layout)
 
     @parallel
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         k, frame, threads = len(centers.host), centers.frame, thread_count()
         rows, w = chunk.rows, weights(chunk.weight)
-        ledger = rows["label"], rows["upper"], rows["lower"]
+        ledger = rows["label"], rows["upper"], rows["lower"], rows["lowers"]
         if sp.issparse(chunk.X):
-            return Delta(*sparse.reassign(chunk.X, w, ledger, centers.packed.csr, frame.magic))
+            kept = centers.bounds == Bounds.KEEP
+            return Delta(*sparse.reassign(chunk.X, w, ledger, centers.packed.csr, frame.magic, kept))
         levels, columns = frame.magic.shape
         sums = np.zeros((threads, (k + 1) * levels * columns))
         moved = np.zeros((threads, 2), np.int64)
@@ -166,11 +168,10 @@ class CPUBackend(Backend):
         cost = self.costs(chunk.X, centers, label)
         weight = np.ones(len(cost)) if chunk.weight is None else np.asarray(chunk.weight)
         cost[weight <= 0] = -1.0
-        bound = np.partition(cost, len(cost) - m)[len(cost) - m] if m < len(cost) else -np.inf
+        bound = _bound(cost, m)
         if sp.issparse(chunk.X):
             bound = sparse.settle(chunk.X, centers, label, cost, bound)
-        near = np.flatnonzero(cost >= bound)
-        first = near[np.lexsort((near, -cost[near]))[:m]]
+        first = _highest(cost, m, bound)
         X = chunk.X[first].toarray() if sp.issparse(chunk.X) else chunk.X[first]
         return Top(m, cost[first], first + chunk.start, X, weight[first], label[first])
 
@@ -207,18 +208,11 @@ class CPUBackend(Backend):
 
     def race(self, chunk: Chunk, seed: int, size: int) -> Top:
         cost = chunk.rows["cost"]
-        best: Top | None = None
-        for start in range(0, len(cost), RACE_ROWS):
-            part = slice(start, start + RACE_ROWS)
-            weight = np.ones(len(cost[part])) if chunk.weight is None else chunk.weight[part]
-            key = weight * cost[part] / -np.log(uniform(seed, chunk.start + start, len(weight)))
-            first = np.lexsort((np.arange(len(key)), -key))[:size]
-            X = chunk.X[part][first]
-            top = Top(size, key[first], first + chunk.start + start, X.toarray() if sp.issparse(X) else X,
-                      weight[first], chunk.rows["label"][part][first])  # fmt: skip
-            best = top if best is None else best.merge(top)
-        assert best is not None
-        return best
+        weight = np.ones(len(cost)) if chunk.weight is None else chunk.weight
+        key = weight * cost / -np.log(uniform(seed, chunk.start, len(cost)))
+        first = _highest(key, size, _bound(key, size))
+        X = chunk.X[first].toarray() if sp.issparse(chunk.X) else chunk.X[first]
+        return Top(size, key[first], first + chunk.start, X, weight[first], chunk.rows["label"][first])
 
     @parallel
     def distances(self, X: Array, centers: np.ndarray, dtype: Any) -> Array:
@@ -241,12 +235,24 @@ def uniform(seed: int, start: int, n: int) -> np.ndarray:
 
 
 def trial_panels(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> np.ndarray:
-    """[panels, d, 3] of the known centre (if any) and the trial centres, scaled as the rows are."""
+    """The known centre (if any) and the trial centres, scaled as the rows are: [panels, d, 3] or, wide, as they lie."""
     rows = trial if known is None else np.concatenate([known[None], trial])
-    dtype = frame.shift.dtype
-    padded = np.zeros((len(rows) + -len(rows) % TRIALS, rows.shape[1]), dtype)
-    padded[: len(rows)] = rows.astype(dtype) * frame.scale
-    return np.ascontiguousarray(padded.reshape(len(padded) // TRIALS, TRIALS, rows.shape[1]).transpose(0, 2, 1))
+    (count, d), wide = rows.shape, rows.shape[1] >= WIDE
+    lines = np.zeros((count + -count % TRIALS, padded(d) if wide else d), frame.shift.dtype)
+    lines[:count, :d] = rows.astype(lines.dtype) * frame.scale
+    lines = lines.reshape(-1, TRIALS, lines.shape[1])
+    return lines if wide else np.ascontiguousarray(lines.transpose(0, 2, 1))
+
+
+def _bound(key: np.ndarray, m: int) -> float:
+    """What the m highest keys reach."""
+    return float(np.partition(key, len(key) - m)[len(key) - m]) if m < len(key) else -np.inf
+
+
+def _highest(key: np.ndarray, m: int, bound: float) -> np.ndarray:
+    """Indices of the m highest of the keys that reach `bound`: highest first, lowest index on ties."""
+    near = np.flatnonzero(key >= bound)
+    return near[np.lexsort((near, -key[near]))[:m]]
 
 
 def _joined(parts: np.ndarray) -> DD:

@@ -21,7 +21,7 @@ from . import cuda_sums as sums
 from .base import Array, Backend, Centers, Chunk
 from .cuda_memory import free_bytes, place, reserve, send, tiles
 from .frame import Frame
-from .layout import Layout
+from .layout import Drift, Layout
 from .statistics import DD, Cost, Delta, Potentials, Scan, Top
 
 P = ParamSpec("P")
@@ -48,6 +48,7 @@ def on_device(method: Callable[P, R]) -> Callable[P, R]:
 class CUDABackend(Backend):
     index: int = 0
     name: str = field(init=False)
+    block_rows: int = 1 << 22
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"cuda:{self.index}")
@@ -87,8 +88,8 @@ class CUDABackend(Backend):
         return sums.scan(chunk.X, chunk.weight, origin)
 
     @on_device
-    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, before: np.ndarray | None) -> Centers:
-        """`layout` and `before` serve bounds, which are not kept here."""
+    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
+        """`layout` and `drift` serve bounds, which are not kept here."""
         return Centers(centers, labels.pack(centers, frame), frame, layout)
 
     @on_device

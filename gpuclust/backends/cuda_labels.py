@@ -127,11 +127,12 @@ def _margin(total: Array, factor: Factor) -> Array:
 
 
 def _nearest_direct(X: Array, columns: Array) -> Array:
-    """The definition of a label: lowest index of the least direct sum."""
+    """The definition of a label: lowest index of the least direct sum; -1 where a value is not finite."""
     label = cupy.empty(len(X), np.int32)
 
     def step(start: int, stop: int) -> None:
-        label[start:stop] = direct_sums(X[start:stop], columns).argmin(axis=1)
+        nearest = direct_sums(X[start:stop], columns).argmin(axis=1)
+        label[start:stop] = cupy.where(cupy.isfinite(X[start:stop]).all(axis=1), nearest, -1)
 
     tiles(len(X), 24 * columns.shape[1], step)
     return label

@@ -13,8 +13,6 @@ from .frame import Frame
 from .kernels.trials import BLOCK
 from .statistics import Array, Potentials, Top
 
-RACE_ROWS = 1 << 20
-
 
 def squared_distances(X: Array, centers: Array, frame: Frame) -> Array:
     """[t, n] in X's dtype, features in order; centers [t, d] scaled as the rows are here."""

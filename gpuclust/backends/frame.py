@@ -19,7 +19,6 @@ class Frame:
     shift: np.ndarray
     scale: Any
     magic: np.ndarray
-    origin: np.ndarray  # f64 [d]: a row; moments are taken about it
     variance: float  # mean over features of the unweighted variance
     mass: float
     largest: float  # bound of a squared distance between rows, in units of scale
@@ -44,7 +43,7 @@ class Frame:
         power = 0 if widest == 0 else int(np.clip(headroom - np.ceil(np.log2(widest)), -limit, limit))
         scale = np.dtype(dtype).type(2.0**power)
         return cls(
-            shift, scale, grids(scan, dtype), origin, _variance(scan), float(scan.mass.value()),
+            shift, scale, grids(scan, dtype), _variance(scan), float(scan.mass.value()),
             float(np.sum((2.0 * reach * float(scale)) ** 2)),
         )  # fmt: skip
 

@@ -37,11 +37,38 @@ class Layout:
         return cls(np.concatenate(order).astype(np.int32), np.concatenate(real), np.array(start), group_of)
 
 
+@dataclass(frozen=True)
+class Drift:
+    """How far the centres have gone since the rows' bounds were made, in units of the frame's scale.
+
+    The bounds that a row keeps are counted from that time, so that a row whose bounds settle it is read only.
+    """
+
+    own: np.ndarray  # f64 [k]: the length of each centre's way
+    other: np.ndarray  # f64 [k]: sum over the iterations of the longest step among the other centres
+    group: np.ndarray  # f64 [groups]: the same among the centres of each group
+
+    @classmethod
+    def none(cls, layout: Layout) -> Drift:
+        k = len(layout.group_of)
+        return cls(np.zeros(k), np.zeros(k), np.zeros(layout.groups))
+
+    def after(self, old: np.ndarray, new: np.ndarray, scale: float, layout: Layout) -> Drift:
+        """Once the centres have moved from `old` to `new`, f64 [k, d]."""
+        step = np.sqrt(((new - old) ** 2).sum(axis=1)) * scale * (1 + 1e-6)
+        lead = int(np.argmax(step))
+        other = np.full(len(step), step[lead])
+        other[lead] = np.delete(step, lead).max(initial=0.0)
+        group = np.zeros(layout.groups)
+        np.maximum.at(group, layout.group_of, step)
+        return Drift(self.own + step, self.other + other, self.group + group)
+
+
 def group_count(k: int, d: int, itemsize: int) -> int:
     """Bounds take at most a quarter of the rows' own bytes."""
     if k < GROUPED_FROM:
         return 1
-    return max(1, min(k // GROUP_SIZE, d * itemsize // 16))
+    return max(1, min(k // GROUP_SIZE, d * itemsize // 16 - 1))
 
 
 def _split(centers: np.ndarray, index: np.ndarray, groups: int) -> list[np.ndarray]:

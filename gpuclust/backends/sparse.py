@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from .frame import Frame
 from .kernels import csr, csr_assign, csr_trials
 from .kernels.gather import WIDTH
-from .packing import alias
+from .layout import Drift
+from .packing import alias, loosening
 from .threads import run
 
 
@@ -54,24 +55,21 @@ def rows(X: Any) -> csr.Rows:
     return csr.Rows(alias(X.data), alias(X.indices), alias(X.indptr))
 
 
-def pack_centers(centers: np.ndarray, frame: Frame, before: np.ndarray | None) -> csr_assign.PackedCSR:
-    """Scaled, float32, feature by feature; with how far each moved from `before` (None: no bounds to age)."""
+def pack_centers(centers: np.ndarray, frame: Frame, drift: Drift) -> csr_assign.PackedCSR:
+    """Scaled, float32, feature by feature; with what loosens the rows' bounds."""
     (k, d), scale = centers.shape, float(frame.scale)
     padded = k + -k % WIDTH
     columns = np.zeros(d * padded, np.float32)
-    hi, lo, moved = np.empty(k), np.empty(k), np.empty(k)
-    old = np.empty((0, d)) if before is None else np.ascontiguousarray(before)
-    run(csr_assign.pack_pass, centers, old, scale, columns, hi, lo, moved)
+    hi, lo = np.empty(k), np.empty(k)
+    run(csr_assign.pack_pass, centers, scale, columns, hi, lo)
     with np.errstate(over="ignore"):
         start = np.full(padded, np.inf, np.float32)
         start[:k] = hi * scale * scale
         norms = np.sqrt(hi) * scale * (1 + 1e-6)
-        drift = (np.sqrt(moved) * scale * (1 + 1e-6)).astype(np.float32)
         tiny = csr_assign.TINY + csr_assign.FLOOR * np.float64(scale) * scale
-    lead = int(np.argmax(drift))
-    second = np.delete(drift, lead).max(initial=np.float32(0))
+        own, other, _, apart = loosening(drift)
     return csr_assign.PackedCSR(
-        centers, hi, lo, columns, start, norms, float(norms.max()), drift, lead, drift[lead], second, scale, float(tiny)
+        centers, hi, lo, columns, start, norms, float(norms.max()), own, other, apart, scale, float(tiny)
     )
 
 
@@ -81,12 +79,13 @@ def scan(X: Any, parts: np.ndarray, square: np.ndarray) -> None:
 
 
 def reassign(
-    X: Any, weight: np.ndarray, ledger: tuple[np.ndarray, ...], packed: csr_assign.PackedCSR, magic: np.ndarray
+    X: Any, weight: np.ndarray, ledger: tuple[np.ndarray, ...], packed: csr_assign.PackedCSR, magic: np.ndarray,
+    kept: bool,
 ) -> tuple[np.ndarray, int]:
     """New labels and bounds into the ledger; the exact sums of the rows that moved [k, K, d + 1], and their number."""
-    label, upper, lower = ledger
+    label, upper, lower, _ = ledger
     fresh = np.empty(len(label), np.int32)
-    run(csr_assign.assign_pass, rows(X), label, upper, lower, packed, fresh)
+    run(csr_assign.assign_pass, rows(X), label, upper, lower, packed, kept, fresh)
     moved = int(np.count_nonzero(fresh != label))
     sums = np.zeros((len(packed.centers) + 1, *magic.shape))
     run(csr.move_rows, rows(X), weight, label, fresh, magic, sums)

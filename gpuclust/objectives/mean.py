@@ -7,14 +7,15 @@ move and re-sums only rows that did; the costs of all assignments follow from th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import NamedTuple, final
 
 import numpy as np
 
-from ..backends.base import Backend, Centers, Chunk
+from ..backends.base import Backend, Bounds, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.kernels import solve
-from ..backends.layout import Layout, group_count
+from ..backends.layout import Drift, Layout, group_count
 from ..backends.statistics import DD, Cost, Delta, Top
 from ..data.source import Source
 from .pruning import Pruning
@@ -22,12 +23,13 @@ from .pruning import Pruning
 
 @dataclass(frozen=True)
 class Means:
-    """Parameters between iterations: centres f64 [k, d], those the rows' bounds belong to, and the exact sums."""
+    """Parameters between iterations: centres f64 [k, d], the exact sums, and what the rows' bounds are worth."""
 
     centers: np.ndarray
-    before: np.ndarray | None
     sums: np.ndarray  # f64 [k, K, d + 1]
+    terms: np.ndarray  # f64 [2, k]: costs of the assignment behind `sums`, by cluster, up to sum w|x - o|^2
     pruning: Pruning
+    drift: Drift
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Assigned:
 
 class Final(NamedTuple):
     cost: Cost
-    terms: DD
+    terms: np.ndarray  # f64 [2, k]
 
 
 @final
@@ -54,22 +56,26 @@ class Mean:
     frame: Frame
     layout: Layout
     dtype: np.dtype
+    origin: np.ndarray  # f64 [d], near most centres: what is far from it costs digits of the terms
 
     @classmethod
     def start(cls, source: Source, frame: Frame, centers: np.ndarray) -> tuple[Mean, Means]:
         """Objective and first parameters; the ledger is made ready."""
         k, d = centers.shape
-        layout = Layout.build(centers, group_count(k, d, source.dtype.itemsize))
+        groups = group_count(k, d, source.dtype.itemsize)
+        if source.bound_bytes is not None:
+            groups = max(1, min(groups, source.bound_bytes // (4 * source.n_rows)))
+        layout = Layout.build(centers, groups)
         source.allocate("label", np.int32, -1)
-        source.allocate("upper", np.float32, 0)
-        source.allocate("lower", np.float32, 0, layout.groups)
+        allocate_bounds(source, layout.groups)
         sums = np.zeros((k, *frame.magic.shape))
-        return cls(frame, layout, source.dtype), Means(
-            np.ascontiguousarray(centers, np.float64), None, sums, Pruning.start(layout.groups, k, d)
-        )
+        centers = np.ascontiguousarray(centers, np.float64)
+        objective = cls(frame, layout, source.dtype, np.median(centers, axis=0))
+        pruning = Pruning.start(layout.groups, k, d)
+        return objective, Means(centers, sums, np.zeros((2, k)), pruning, Drift.none(layout))
 
     def begin(self, backend: Backend, params: Means) -> Centers:
-        centers = backend.pack(params.centers, self.frame, self.layout, params.before)
+        centers = backend.pack(params.centers, self.frame, self.layout, params.drift)
         return centers._replace(bounds=params.pruning.bounds)
 
     def partial(self, backend: Backend, chunk: Chunk, centers: Centers) -> Delta:
@@ -84,16 +90,14 @@ class Mean:
         if len(empty):
             moved = self._relocate(source, params.centers, sums, empty)
             solve.means(moved, params.centers, centers, mass)
-        return Means(centers, params.centers, sums, params.pruning.after(delta, source.n_rows))
+        pruning, drift = params.pruning.after(delta, source.n_rows), Drift.none(self.layout)
+        if pruning.bounds == Bounds.KEEP:
+            drift = self._moved(params, centers)
+        return Means(centers, sums, self._terms(sums, params.centers), pruning, drift)
 
-    def terms(self, params: Means) -> DD:
-        """Cost of the assignment behind `params.sums` against the centres it was made with, up to a constant."""
-        before = params.centers if params.before is None else params.before
-        return DD(*solve.assignment_terms(params.sums, before, self.frame.origin))
-
-    def losses(self, terms: list[DD], final: Final) -> np.ndarray:
-        """Costs from their terms: the constant is known from a cost that was summed directly."""
-        return np.array([max(float((final.cost.total + t + -final.terms).value()), 0.0) for t in terms])
+    def change(self, old: np.ndarray, new: np.ndarray) -> DD:
+        """Change of the cost between two assignments, from their terms."""
+        return DD(*solve.terms_change(old, new))
 
     def shift(self, old: Means, new: Means) -> float:
         """Sum of squared moves of the centres."""
@@ -102,43 +106,50 @@ class Mean:
     def report(self, params: Means) -> Means:
         """The parameters as the user gets them: centres rounded once to the rows' dtype."""
         rounded = params.centers.astype(self.dtype).astype(np.float64)
-        return replace(params, centers=rounded, before=params.before)
+        return replace(params, centers=rounded, drift=self._moved(params, rounded))
+
+    def _moved(self, params: Means, centers: np.ndarray) -> Drift:
+        return params.drift.after(params.centers, centers, float(self.frame.scale), self.layout)
 
     def assign(self, backend: Backend, chunk: Chunk, centers: Centers) -> Assigned:
         """Labels into the ledger, and their cost summed directly."""
         delta = backend.reassign(chunk, centers)
-        label = chunk.rows["label"]
-        cost = backend.costs(chunk.X, centers.host, label)
-        return Assigned(delta, backend.total(cost, chunk.weight, label, len(centers.host)))
+        return Assigned(delta, backend.cost(chunk, centers.host))
 
     def measure(self, source: Source, params: Means, delta: Delta) -> Final:
         """The direct cost of the labels as they stand, in a pass of its own, for whoever watches the iterations."""
         cost = source.fold(_measured, params.centers)
-        return Final(cost, DD(*solve.assignment_terms(params.sums + delta.sums, params.centers, self.frame.origin)))
+        return Final(cost, self._terms(params.sums + delta.sums, params.centers))
 
     def finish(self, source: Source, params: Means) -> Final:
         """One more assignment, to `params.centers`: its cost, and the same in terms."""
         found = source.fold(self.assign, self.begin(source.backend, params))
-        terms = solve.assignment_terms(params.sums + found.delta.sums, params.centers, self.frame.origin)
-        return Final(found.cost, DD(*terms))
+        return Final(found.cost, self._terms(params.sums + found.delta.sums, params.centers))
+
+    def _terms(self, sums: np.ndarray, centers: np.ndarray) -> np.ndarray:
+        terms = np.empty((2, len(centers)))
+        solve.assignment_terms(sums, centers, self.origin, terms)
+        return terms
 
     def _relocate(self, source: Source, centers: np.ndarray, sums: np.ndarray, empty: np.ndarray) -> np.ndarray:
         """Sums in which each empty cluster holds one row: highest cost first, lowest row on ties, never cost 0."""
         top: Top = source.fold(farthest, centers, len(empty))
+        m = np.count_nonzero(top.key[: len(empty)] > 0)
         sums = sums.copy()
-        for j, cost, row, weight, donor in zip(empty, top.key, top.X, top.weight, top.label, strict=False):
-            if cost <= 0:
-                break
-            piece = np.append(row.astype(np.float64), 1.0) * weight
-            sums[j, 0] += piece
-            sums[donor, 0] -= piece
+        solve.move_rows(top.X[:m], top.weight[:m], self.frame.magic, empty[:m], top.label[:m], sums.reshape(-1))
         return sums
 
 
+def allocate_bounds(source: Source, groups: int) -> None:
+    """What a row keeps between iterations: bounds to its own centre, to all others, and to each of several groups."""
+    source.allocate("upper", np.float32, 0)
+    source.allocate("lower", np.float32, 0)
+    source.allocate("lowers", np.float32, 0, groups if groups > 1 else 0)
+
+
 def _measured(backend: Backend, chunk: Chunk, centers: np.ndarray) -> Cost:
-    label = chunk.rows["label"]
-    return backend.total(backend.costs(chunk.X, centers, label), chunk.weight, label, len(centers))
+    return backend.cost(chunk, centers)
 
 
 def farthest(backend: Backend, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
-    return backend.farthest(chunk, centers, m)
+    return reduce(Top.merge, (backend.farthest(part, centers, m) for part in backend.blocks(chunk)))

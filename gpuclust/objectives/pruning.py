@@ -7,30 +7,33 @@ from dataclasses import dataclass, replace
 from ..backends.base import Bounds
 from ..backends.statistics import Delta
 
-KEEPING = 8.0  # to age and test the bounds of a row
-RENEWING = 35.0  # to tighten a bound in vain, gather the row and renew its bounds
+KEEPING = 1.5  # to test the bounds of a row
+RETRY = 8  # iterations without bounds after which they are tried again
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """Whether the next assignment keeps bounds. Where too many rows got past them, they are tried again each time that
-    the number of rows that move has halved."""
+    """Whether the next assignment keeps bounds. Where too many rows got past them, they are tried again once the number
+    of rows that move has halved, or after a while."""
 
     bounds: Bounds
     worth: float  # share of rows past the bounds up to which they pay
     moved: float = float("inf")  # rows that moved when they were last given up
+    without: int = 0  # iterations since
 
     @classmethod
     def start(cls, groups: int, k: int, d: int) -> Pruning:
-        scoring = 10.0 + k * d / 70.0
-        worth = 1.0 if groups > 1 else (scoring - KEEPING) / (scoring + RENEWING)
+        scoring = 8.0 + 0.3 * d + k * d / (8.0 if d <= 8 else 33.0)
+        renewing = 35.0 + 0.6 * d  # to tighten a bound in vain, gather the row and renew its bounds
+        worth = 1.0 if groups > 1 else (scoring - KEEPING) / (scoring + renewing)
         return cls(Bounds.MAKE if worth > 0.5 else Bounds.NONE, worth)
 
     def after(self, delta: Delta, rows: int) -> Pruning:
         if self.bounds == Bounds.NONE:
             if self.moved == float("inf"):
                 return replace(self, moved=delta.moved)
-            return replace(self, bounds=Bounds.MAKE) if 2 * delta.moved <= self.moved else self
+            again = 2 * delta.moved <= self.moved or self.without + 1 >= RETRY
+            return replace(self, bounds=Bounds.MAKE) if again else replace(self, without=self.without + 1)
         if self.bounds == Bounds.KEEP and delta.scored > self.worth * rows:
-            return replace(self, bounds=Bounds.NONE, moved=delta.moved)
+            return replace(self, bounds=Bounds.NONE, moved=delta.moved, without=0)
         return replace(self, bounds=Bounds.KEEP)

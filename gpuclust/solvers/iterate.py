@@ -31,7 +31,7 @@ def iterate(
 
     The ledger's labels end as the nearest of the reported centres, at convergence and at the iteration limit alike.
     """
-    terms: list[DD] = []
+    changes: list[DD] = []  # of the cost, from each assignment to the next
     told: Final | None = None
     converged = False
     for n_iter in range(1, max_iter + 1):
@@ -41,9 +41,11 @@ def iterate(
         if told is None and (verbose or progress.listening()):
             told = objective.measure(source, old, delta)
         params = objective.solve(source, delta, old)
-        terms.append(objective.terms(params))
+        if n_iter > 1:
+            changes.append(objective.change(old.terms, params.terms))
         if told is not None:
-            inertia, seconds = float(objective.losses(terms[-1:], told)[0]), time.perf_counter() - began
+            inertia = _loss(told.cost.total + objective.change(told.terms, params.terms))
+            seconds = time.perf_counter() - began
             _tell(verbose, progress.Iteration(run, n_iter, max_iter, inertia, delta.moved, source.n_rows, seconds))
         shift = objective.shift(old, params)
         converged = delta.moved == 0 or shift <= tol
@@ -53,7 +55,21 @@ def iterate(
             break
     reported = objective.report(params)
     final = objective.finish(source, reported)
-    return Fit(reported, final.cost, len(terms), converged, objective.losses(terms, final))
+    changes.append(objective.change(params.terms, final.terms))
+    return Fit(reported, final.cost, n_iter, converged, _history(final.cost.total, changes))
+
+
+def _history(total: DD, changes: list[DD]) -> np.ndarray:
+    """Costs from the last one and the changes that led to it; back to front, since early costs may dwarf the last."""
+    history = np.empty(len(changes))
+    for i in reversed(range(len(changes))):
+        total = total + -changes[i]
+        history[i] = _loss(total)
+    return history
+
+
+def _loss(total: DD) -> float:
+    return max(float(total.value()), 0.0)
 
 
 def _tell(verbose: int, record: progress.Iteration) -> None:

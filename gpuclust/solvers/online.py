@@ -25,6 +25,7 @@ from ..backends.statistics import Cost, Delta
 from ..data.array import ArraySource
 from ..data.source import Source
 from ..errors import DataError
+from ..objectives.mean import allocate_bounds
 from . import progress
 from .scan import scan
 
@@ -110,16 +111,12 @@ def step(
 def _seen(batch: Source, centers: np.ndarray) -> Seen:
     frame = scan(batch, centre=not batch.sparse)
     batch.allocate("label", np.int32, -1)
-    batch.allocate("upper", np.float32, 0)
-    batch.allocate("lower", np.float32, 0, 1)
+    allocate_bounds(batch, 1)
     return batch.fold(_see, batch.backend.pack(centers, frame, Layout.build(centers, 1), None))
 
 
 def _see(backend: Backend, chunk: Chunk, centers: Centers) -> Seen:
-    delta = backend.reassign(chunk, centers)
-    label = chunk.rows["label"]
-    cost = backend.costs(chunk.X, centers.host, label)
-    return Seen(delta, backend.total(cost, chunk.weight, label, len(centers.host)))
+    return Seen(backend.reassign(chunk, centers), backend.cost(chunk, centers.host))
 
 
 def _reassigned(
@@ -302,10 +299,9 @@ def label(source: Source, centers: np.ndarray) -> Cost:
 
 
 def _label(backend: Backend, chunk: Chunk, centers: Centers) -> Cost:
-    nearest = backend.nearest(chunk.X, centers)
-    chunk.rows["label"][...] = nearest
-    cost = backend.costs(chunk.X, centers.host, nearest)
-    return backend.total(cost, chunk.weight, nearest, len(centers.host))
+    for part in backend.blocks(chunk):
+        part.rows["label"][...] = backend.nearest(part.X, centers)
+    return backend.cost(chunk, centers.host)
 
 
 def tell_empty(found: Cost) -> None:

@@ -7,6 +7,8 @@ chunks. The candidates, weighted by the rows nearest to them, are then clustered
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from ..backends.base import Backend, Centers, Chunk
@@ -51,16 +53,17 @@ def _packed(source: Source, frame: Frame, centers: np.ndarray) -> Centers:
 
 def _nearer(backend: Backend, chunk: Chunk, stage: Centers, first: int) -> None:
     """Fold new candidates, numbered from `first`, into the rows' costs and labels."""
-    label = backend.nearest(chunk.X, stage)
-    cost = backend.costs(chunk.X, stage.host, label)
-    better = cost < chunk.rows["cost"]
-    chunk.rows["cost"][better] = cost[better]
-    chunk.rows["label"][better] = label[better] + first
+    for part in backend.blocks(chunk):
+        label = backend.nearest(part.X, stage)
+        cost = backend.costs(part.X, stage.host, label)
+        better = cost < part.rows["cost"]
+        part.rows["cost"][better] = cost[better]
+        part.rows["label"][better] = label[better] + first
 
 
 def _draw(backend: Backend, chunk: Chunk, stage: Centers, first: int, seed: int, k: int) -> Top:
     _nearer(backend, chunk, stage, first)
-    return backend.race(chunk, seed, OVERSAMPLING * k)
+    return reduce(Top.merge, (backend.race(part, seed, OVERSAMPLING * k) for part in backend.blocks(chunk)))
 
 
 def _close(backend: Backend, chunk: Chunk, stage: Centers, first: int, count: int) -> Cost:

@@ -16,7 +16,7 @@ import types
 import numpy as np
 
 FUNCTIONS = (
-    "abs arange ascontiguousarray asarray bincount concatenate dot empty eye flatnonzero floor full log maximum "
+    "abs arange ascontiguousarray asarray bincount concatenate dot empty eye flatnonzero floor full isfinite log maximum "
     "minimum sort sqrt stack where zeros"
 ).split()
 METHODS = "all any argmin astype copy get max min ravel reshape set sum".split()
@@ -350,7 +350,7 @@ def module(machine):
     """Return a module that stands in for `cupy` on `machine`."""
     ndarray.machine = Device.machine = machine
     cupy = types.ModuleType("cupy")
-    for name in "abs floor log maximum minimum sort sqrt where".split():
+    for name in "abs floor isfinite log maximum minimum sort sqrt where".split():
         setattr(cupy, name, _elementwise(name))
     for name in "arange eye full zeros".split():
         setattr(cupy, name, _made(name))

@@ -22,7 +22,8 @@ def stage(backend, X, weight, centers, d):
     ledger = {
         "label": backend.full((len(X),), -1, np.int32),
         "upper": backend.full((len(X),), 0, np.float32),
-        "lower": backend.full((len(X), 1), 0, np.float32),
+        "lower": backend.full((len(X),), 0, np.float32),
+        "lowers": backend.full((len(X), 0), 0, np.float32),
         "cost": backend.full((len(X),), np.inf, X.dtype),
     }
     chunk = Chunk(backend.upload(X, X.dtype), _up(backend, weight), 0, ledger)
@@ -49,7 +50,7 @@ def test_routines_agree_with_the_cpu(cuda, rng, kind, weights, dtype):
     for backend in (CUDABackend(0), CPUBackend()):
         chunk, frame, packed = stage(backend, X, weight, centers, 4)
         first = backend.reassign(chunk, packed)
-        moved = backend.pack(centers[::-1] * 1.1, frame, packed.layout, centers)
+        moved = backend.pack(centers[::-1] * 1.1, frame, packed.layout, None)
         second = backend.reassign(chunk, moved)
         label = chunk.rows["label"]
         cost = backend.costs(chunk.X, centers, label)

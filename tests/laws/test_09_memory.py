@@ -10,6 +10,7 @@ import pytest
 import gpuclust
 from gpuclust import DeviceMemoryError
 from gpuclust.backends.layout import group_count
+from gpuclust.data.plan import statistics_bytes
 
 from .cases import blobs
 from .peak import linux, measured
@@ -143,7 +144,7 @@ print(peak.bytes)
 
 def test_budget_too_small_says_what_is_needed(rng, tmp_path):
     path = write_npy(tmp_path / "x.npy", rng.normal(size=(10_000, 3)))
-    needed = 24 * 10_000 + 3 * 64 * 24
+    needed = 24 * 10_000 + statistics_bytes(2, 3) + 4 * 64 * 24
     with gpuclust.config_context(memory=needed - 1), pytest.raises(DeviceMemoryError, match=f"at least {needed} bytes"):
         fit(path, n_clusters=2)
     with gpuclust.config_context(memory=needed):
@@ -153,5 +154,5 @@ def test_budget_too_small_says_what_is_needed(rng, tmp_path):
 def test_bounds_take_at_most_a_quarter_of_the_rows(dtype):
     for k in (1, 8, 191, 192, 1000, 5000):
         for d in (1, 2, 9, 64, 784):
-            bounds = 4 * group_count(k, d, np.dtype(dtype).itemsize)
-            assert bounds <= max(4, d * np.dtype(dtype).itemsize / 4)
+            groups = group_count(k, d, np.dtype(dtype).itemsize)
+            assert 4 * (groups + (groups > 1)) <= max(4, d * np.dtype(dtype).itemsize / 4)

@@ -14,15 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from .direct import distance_estimate, nearest_direct
-from .pack import centre_rows, centre_tiles, row_norms, tile_rows
+from .bounds import DOWN, INF, UP, all_rows, least_lower, now_lower, since_lower, since_upper, survivors, unsettled
+from .direct import nearest_direct
+from .pack import centre_quad, centre_rows, centre_tiles, coming_row, padded, row_norms, tile_rows
 from .sums import move_row
-from .tile import LANES, PANEL, tile_diff, tile_dot, tile_norm
+from .tile import LANES, PANEL, QUAD, TRIALS, tile_diff, tile_dot, tile_norm, wide_dot
 
 KEEP, MAKE, NONE = range(3)  # bounds: use and renew; make them anew; do without
-UP, DOWN = np.float32(1 + 2**-20), np.float32(1 - 2**-20)  # outward rounding of float32 bounds
 TINY = np.float32(1e-37)  # above the underflow error of any score, far below any distance that float32 can hold
-INF = np.float32(np.inf)
 
 
 class PackedCenters(NamedTuple):
@@ -31,14 +30,15 @@ class PackedCenters(NamedTuple):
     centers: Any  # f64 [k, d]
     centers_t: Any  # f64 [d, k]
     panels: Any  # f32 [panels * 6 * d]: -2 c (expanded form) or c (difference form), centred and scaled, [d, 6] each
+    lines: Any  # f32 [panels * 6 * padded(d)]: -2 c, one after the other, where rows are wide; else [0]
     norms: Any  # f32 [panels * 6]: |c|^2 or 0; +inf for padding
     order: Any  # i32 [panels * 6]: place in the panels -> index of the centre
     group_start: Any  # i64 [groups + 1]: first panel of each group
     group_of: Any  # i32 [k]
-    drift: Any  # f32 [k]: how far each centre moved since the bounds were made, scaled, rounded up
-    group_drift: Any  # f32 [groups]: the largest drift of the group
-    group_second: Any  # f32 [groups]: the largest but the leader's
-    group_lead: Any  # i32 [groups]: who moved most
+    own: Any  # f32 [k]: how far each centre has gone since the bounds were made (`layout.Drift`)
+    other: Any  # f32 [k]: the same of the farthest of the others
+    group: Any  # f32 [groups]: the same of the farthest in each group
+    apart: Any  # f32 [k]: own + other, rounded up
     shift: Any  # X's dtype [d]
     scale: Any  # X's dtype
 
@@ -68,64 +68,6 @@ class State(NamedTuple):
     runner: Any  # second best inside the group of the best
     scored: Any  # whether the group of the present label was scored
     label: Any
-
-
-@njit
-def _age_one(start, stop, label, upper, lower, drift, most, second, lead, least):
-    """Loosen the bounds of rows start .. stop by how far the centres moved; least[i - start] <- least lower bound."""
-    for i in range(start, stop):
-        a = label[i]
-        upper[i] = (upper[i] + drift[a]) * UP
-        bound = lower[i, 0] - (second[0] if lead[0] == a else most[0])
-        bound = bound * DOWN if bound > 0 else np.float32(0)
-        lower[i, 0] = bound
-        least[i - start] = bound
-
-
-@njit
-def _age_groups(start, stop, label, upper, lower, drift, most, second, lead, least):
-    """The same for several groups."""
-    for i in range(start, stop):
-        a = label[i]
-        upper[i] = (upper[i] + drift[a]) * UP
-        low = INF
-        for g in range(most.shape[0]):
-            moved = second[g] if lead[g] == a else most[g]
-            bound = lower[i, g] - moved
-            bound = bound * DOWN if bound > 0 else np.float32(0)
-            lower[i, g] = bound
-            low = min(low, bound)
-        least[i - start] = low
-
-
-@njit
-def _all_rows(start, stop, upper, active):
-    """Every row of a window, without bounds."""
-    for i in range(start, stop):
-        active[i - start] = i
-    if upper.shape[0]:
-        upper[start:stop] = INF
-    return stop - start
-
-
-@njit
-def _survivors(X, start, stop, label, upper, lower, cen, least, active):
-    """Indices of the rows of a window whose bounds do not settle the label; their upper bounds are made tight."""
-    centers, scale = cen.centers, cen.scale
-    most, second, lead = cen.group_drift, cen.group_second, cen.group_lead
-    if most.shape[0] == 1:
-        _age_one(start, stop, label, upper, lower, cen.drift, most, second, lead, least)
-    else:
-        _age_groups(start, stop, label, upper, lower, cen.drift, most, second, lead, least)
-    count = 0
-    for i in range(start, stop):
-        if upper[i] * UP >= least[i - start]:
-            bound = np.float32(distance_estimate(X, i, centers, label[i]) * scale) * UP
-            upper[i] = bound
-            if not bound * UP < least[i - start]:
-                active[count] = i
-                count += 1
-    return count
 
 
 @njit
@@ -176,15 +118,15 @@ def _score_group(xt, tiles, d, diff, cen, g, first, second, index):
 
 
 @njit
-def _merge_group(chosen, m, g, rows, diff, delta, room, lower, one, two, best, runner):
+def _merge_group(chosen, m, g, way, rows, diff, delta, room, lowers, one, two, best, runner):
     """Fold one group's best two into the rows' running best two, and renew the rows' bounds to the group."""
     first, second, index, norm, near, low = room.first, room.second, room.index, room.norm, room.reach, room.low
-    if lower.shape[0]:
+    if lowers.shape[0]:
         for s in range(m):
             near[s] = norm[chosen[s]]
         _lower_bounds(m, diff, delta, near, first, low)
         for s in range(m):
-            lower[rows[chosen[s]], g] = low[s]
+            lowers[rows[chosen[s]], g] = since_lower(low[s], way)
     for s in range(m):
         r = chosen[s]
         if first[s] < one[r]:
@@ -197,66 +139,92 @@ def _merge_group(chosen, m, g, rows, diff, delta, room, lower, one, two, best, r
 
 
 @njit
-def _choose(g, rows, m, label, upper, lower, group_of, scored, chosen):
+def _choose(g, way, rows, m, label, lowers, tight, group_of, scored, chosen):
     """Rows of the batch that group g may still win."""
-    bounded, count = upper.shape[0] > 0, 0
+    count = 0
     for r in range(m):
         i = rows[r]
-        if not bounded or not upper[i] * UP < lower[i, g]:
+        if tight[r] == INF or not tight[r] * UP < now_lower(lowers[i, g], way):
             chosen[count] = r
             count += 1
-            if bounded and not scored[r] and group_of[label[i]] == g:
+            if not scored[r] and group_of[label[i]] == g:
                 scored[r] = True
     return count
 
 
 @njit
+def _score_wide(X, rows, m, cen, line, norm, state):
+    """Best two of all centres for rows of many features: four rows at a time, as they lie."""
+    one, two, best, norms, pitch = state.one, state.two, state.best, cen.norms, padded(X.shape[1])
+    score = np.empty(TRIALS * QUAD, np.float32)
+    for at in range(0, m, QUAD):
+        centre_quad(X, rows, at, m, cen.shift, cen.scale, line)
+        row_norms(line[: QUAD * pitch].reshape(QUAD, pitch), QUAD, norm[at:])
+        one[at : at + QUAD], two[at : at + QUAD], best[at : at + QUAD] = INF, INF, 0
+        for j in range(0, norms.shape[0], TRIALS):
+            ahead = coming_row(rows, at, m, j // TRIALS, X.shape[1])
+            wide_dot(line, cen.lines, j * pitch, pitch, score, 0, QUAD, X, ahead)
+            for c in range(TRIALS):
+                for q in range(QUAD):
+                    s, r = norms[j + c] + score[c * QUAD + q], at + q
+                    if s < one[r]:
+                        one[r], two[r], best[r] = s, one[r], j + c
+                    elif s < two[r]:
+                        two[r] = s
+
+
+@njit
 def _score_one(X, rows, m, cen, d, diff, room, state):
     """Scores of a batch where all centres are one group."""
-    centre_tiles(X, rows, m, cen.shift, cen.scale, room.xt)
-    tiles = (m + LANES - 1) // LANES
-    for t in range(tiles):
-        tile_norm(room.xt, t * LANES * d, d, room.norm, t * LANES)
-    _score_group(room.xt, tiles, d, diff, cen, 0, state.one, state.two, state.best)
+    if cen.lines.shape[0]:
+        _score_wide(X, rows, m, cen, room.xt, room.norm, state)
+    else:
+        centre_tiles(X, rows, m, cen.shift, cen.scale, room.xt)
+        tiles = (m + LANES - 1) // LANES
+        for t in range(tiles):
+            tile_norm(room.xt, t * LANES * d, d, room.norm, t * LANES)
+        _score_group(room.xt, tiles, d, diff, cen, 0, state.one, state.two, state.best)
     state.runner[:m] = state.two[:m]
     state.scored[:m] = True
 
 
 @njit
-def _score_groups(rows, m, label, upper, lower, cen, d, diff, delta, room, state):
+def _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, room, state):
     """Scores of a batch against the groups that each row's bounds leave open."""
-    bounded = upper.shape[0] > 0
     one, two, best, runner, scored = state.one, state.two, state.best, state.runner, state.scored
     row_norms(room.line, m, room.norm)
     for r in range(m):
         one[r], two[r], runner[r], best[r] = INF, INF, INF, 0
-        scored[r] = not bounded or upper[rows[r]] == INF
+        scored[r] = tight[r] == INF
     packed = False
     for g in range(cen.group_start.shape[0] - 1):
-        count = _choose(g, rows, m, label, upper, lower, cen.group_of, scored, room.chosen)
+        count = _choose(g, cen.group[g], rows, m, label, lowers, tight, cen.group_of, scored, room.chosen)
         if count == 0:
             continue
         if not (packed and count == m):
             tile_rows(room.line, room.chosen, count, room.xt)
             packed = count == m
         _score_group(room.xt, (count + LANES - 1) // LANES, d, diff, cen, g, room.first, room.second, room.index)
-        _merge_group(room.chosen, count, g, rows, diff, delta, room, lower, one, two, best, runner)
+        _merge_group(room.chosen, count, g, cen.group[g], rows, diff, delta, room, lowers, one, two, best, runner)
 
 
 @njit
-def _score_batch(X, rows, m, label, upper, lower, cen, diff, delta, room, state):
-    """state.label[:m] <- new labels of rows[:m]; bounds renewed where they are kept (upper is not empty)."""
+def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, diff, delta, room, state):
+    """state.label[:m] <- new labels of rows[:m], whose own centres are at most `tight` away (+inf: not known).
+
+    Bounds are renewed where they are kept (upper is not empty).
+    """
     d = X.shape[1]
     if cen.group_start.shape[0] == 2:
         _score_one(X, rows, m, cen, d, diff, room, state)
     else:
         centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
-        _score_groups(rows, m, label, upper, lower, cen, d, diff, delta, room, state)
+        _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, room, state)
     _certify(m, diff, delta, room.norm, state.one, state.two, room.reach, room.clear)
     if upper.shape[0]:
         _lower_bounds(m, diff, delta, room.norm, state.one, room.low)
         _lower_bounds(m, diff, delta, room.norm, state.runner, room.second)
-        _settle_bounded(X, rows, m, label, upper, lower, cen, room, state)
+        _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, room, state)
     else:
         _settle_plain(X, rows, m, cen, room, state)
 
@@ -288,33 +256,45 @@ def _settle_plain(X, rows, m, cen, room, state):
 
 
 @njit
-def _settle_bounded(X, rows, m, label, upper, lower, cen, room, state):
+def _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, room, state):
     """Labels, exact where the scores cannot tell, and bounds.
 
     room.low, room.second: lower bounds of the distance to the best scored centre and to the others of its group. The
-    present label, at a distance just below upper[i], still competes where its group was not scored.
+    present label, at a distance just below tight[r], still competes where its group was not scored.
     """
-    order, group_of, scale, work = cen.order, cen.group_of, cen.scale, room.work
-    reach, clear, low, others, single = room.reach, room.clear, room.low, room.second, cen.group_start.shape[0] == 2
+    order, group_of, group, work = cen.order, cen.group_of, cen.group, room.work
+    reach, clear, low, others = room.reach, room.clear, room.low, room.second
     best, scored, out = state.best, state.scored, state.label
     for r in range(m):
-        i, ahead = rows[r], order[best[r]]
-        old, own_bound, j, bound, sure = label[i], upper[i], ahead, reach[r], clear[r]
+        i, ahead, own = rows[r], order[best[r]], tight[r]
+        old, j, bound, sure = label[i], ahead, reach[r], clear[r]
         if not scored[r]:
-            if own_bound * UP < low[r]:
-                sure, j, bound = True, old, own_bound
-            else:  # the true distance to the present centre is above own_bound * DOWN^3
-                sure = sure and bound * UP < own_bound * DOWN * DOWN * DOWN
+            if own * UP < low[r]:
+                sure, j, bound = True, old, own
+            else:  # the true distance to the present centre is above own * DOWN^3
+                sure = sure and bound * UP < own * DOWN * DOWN * DOWN
         if not sure:
             j = np.int32(nearest_direct(X, i, cen.centers_t, work))
-            bound = np.float32(np.sqrt(work[j]) * scale) * UP
-        if ahead == j:
-            lower[i, group_of[j]] = others[r]
-        elif single:
-            lower[i, 0] = low[r]
-        if j != old and not scored[r]:
-            lower[i, group_of[old]] = min(lower[i, group_of[old]], own_bound * DOWN * DOWN * DOWN)
-        out[r], upper[i] = j, bound
+            bound = np.float32(np.sqrt(work[j]) * cen.scale) * UP
+        least = others[r] if ahead == j else low[r]
+        if group.shape[0] > 1:
+            if ahead == j:
+                g = group_of[j]
+                lowers[i, g] = since_lower(others[r], group[g])
+            if j != old and not scored[r]:
+                g = group_of[old]
+                lowers[i, g] = min(lowers[i, g], since_lower(own * DOWN * DOWN * DOWN, group[g]))
+            least = least_lower(lowers, i, group)
+        out[r] = j
+        upper[i], lower[i] = since_upper(bound, cen.own[j]), since_lower(least, cen.other[j])
+
+
+@njit
+def _finite(X, i):
+    for f in range(X.shape[1]):
+        if not np.isfinite(X[i, f]):
+            return False
+    return True
 
 
 @njit
@@ -332,31 +312,35 @@ def _room(batch, d, k):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def lloyd_pass(X, weight, label, upper, lower, cen, diff, delta, magic, sums, moved, mode, batch, window, threads):
+def lloyd_pass(
+    X, weight, label, upper, lower, lowers, cen, diff, delta, magic, sums, moved, mode, batch, window, threads
+):
     """Assign every row, keep the bounds as `mode` says, and add what moved to `sums`.
 
-    X [n, d] IN, weight f64 [n] or [0] IN; label i32 [n], upper f32 [n], lower f32 [n, groups] IN/OUT; magic f64
-    [K, d + 1] IN; sums f64 [threads, (k + 1) K (d + 1)] OUT (row k takes what had no cluster); moved i64 [threads, 2]
-    OUT: rows that moved, rows that were scored. The bounds of `window` rows are tested together, the survivors gathered
-    into batches; both stay in the cache.
+    X [n, d] IN, weight f64 [n] or [0] IN; label i32 [n], upper, lower f32 [n], lowers f32 [n, groups] (one group: [n,
+    0]) IN/OUT; magic f64 [K, d + 1] IN; sums f64 [threads, (k + 1) K (d + 1)] OUT (row k takes what had no cluster);
+    moved i64 [threads, 2] OUT: rows that moved, rows that were scored. The bounds of `window` rows are tested together,
+    the survivors gathered into batches; both stay in the cache.
     """
     n, d = X.shape
     k, width = cen.centers.shape[0], magic.shape[0] * (d + 1)
     for t in prange(threads):
         room, state = _room(batch, d, k)
-        active, least = np.empty(window, np.int64), np.empty(window, np.float32)
-        above, below = (upper[:0], lower[:0]) if mode == NONE else (upper, lower)
+        active, tight = np.empty(window, np.int64), np.empty(window, np.float32)
+        open_, kept = np.empty(window, np.bool_), 0 if mode == NONE else n
+        above, below, belows = upper[:kept], lower[:kept], lowers[:kept]
         mine, count, scored = sums[t], 0, 0
         for start in range(t * window, n, threads * window):
             stop = min(start + window, n)
             if mode == KEEP:
-                left = _survivors(X, start, stop, label, upper, lower, cen, least, active)
+                left = unsettled(start, stop, label, upper, lower, cen.apart, active, open_)
+                left = survivors(X, left, label, upper, lower, lowers, cen, active, tight)
             else:
-                left = _all_rows(start, stop, above, active)
+                left = all_rows(start, stop, active, tight)
             scored += left
             for at in range(0, left, batch):
                 rows, m = active[at:], min(batch, left - at)
-                _score_batch(X, rows, m, label, above, below, cen, diff, delta, room, state)
+                _score_batch(X, rows, m, label, above, below, belows, tight[at:], cen, diff, delta, room, state)
                 for r in range(m):
                     i, new = rows[r], state.label[r]
                     if new != label[i]:
@@ -369,17 +353,17 @@ def lloyd_pass(X, weight, label, upper, lower, cen, diff, delta, magic, sums, mo
 
 @njit(parallel=True, cache=True, nogil=True)
 def nearest_pass(X, label, cen, diff, delta, batch, threads):
-    """label i32 [n] OUT <- nearest centre of every row; no bounds are kept."""
+    """label i32 [n] OUT <- nearest centre of every row, -1 where a value is not finite; no bounds are kept."""
     n, d = X.shape
-    no_upper = np.empty(0, np.float32)
-    no_lower = np.empty((0, 1), np.float32)
+    none, nones = np.empty(0, np.float32), np.empty((0, 0), np.float32)
     for t in prange(threads):
         room, state = _room(batch, d, cen.centers.shape[0])
-        rows = np.empty(batch, np.int64)
+        rows, tight = np.empty(batch, np.int64), np.full(batch, INF)
         for start in range(t * batch, n, threads * batch):
             m = min(batch, n - start)
             for r in range(m):
                 rows[r] = start + r
-            _score_batch(X, rows, m, label, no_upper, no_lower, cen, diff, delta, room, state)
+            _score_batch(X, rows, m, label, none, none, nones, tight, cen, diff, delta, room, state)
             for r in range(m):
-                label[start + r] = state.label[r]
+                finite = room.norm[r] < INF or _finite(X, start + r)
+                label[start + r] = state.label[r] if finite else -1

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from .bounds import DOWN, UP, since_lower, since_upper
 from .csr import centre_square, direct_cost, pair_cost
 from .gather import add_products, square_norm
 
 WINDOW = 256  # rows that a thread takes at a time
 STRIP = 64  # features transposed together
-UP, DOWN = np.float32(1 + 2**-20), np.float32(1 - 2**-20)  # outward rounding of float32 bounds
 MOST = np.float32(3.4e38)
 TINY = 1e-36  # above the underflow error of any score, in units of scale^2
 RANGE = 1e37  # beyond this square a score may overflow float32
@@ -34,28 +34,21 @@ class PackedCSR(NamedTuple):
     start: Any  # f32 [padded k]: |c|^2, scaled; +inf for padding
     norms: Any  # f64 [k]: upper bounds of |c|, scaled
     widest: Any  # their largest
-    drift: Any  # f32 [k]: how far each centre moved since the bounds were made, scaled, rounded up
-    lead: Any  # who moved most
-    most: Any  # how far; and the largest move of all others
-    second: Any
+    own: Any  # f32 [k]: what loosens the rows' bounds, as in `assign.PackedCenters`
+    other: Any
+    apart: Any
     scale: Any  # f64, a power of two
     tiny: Any  # f64: above the underflow errors of a score and of a sum in float64, in units of scale^2
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def pack_pass(centers, before, scale, columns, hi, lo, moved, threads):
-    """columns, hi, lo as in `PackedCSR`; moved f64 [k] OUT <- |c - before|^2 (0 without `before`)."""
+def pack_pass(centers, scale, columns, hi, lo, threads):
+    """columns, hi, lo as in `PackedCSR`."""
     k, d = centers.shape
     width = columns.shape[0] // d
     for t in prange(threads):
         for j in range(t, k, threads):
             hi[j], lo[j] = centre_square(centers[j])
-            total = 0.0
-            if before.shape[0]:
-                for f in range(d):
-                    diff = centers[j, f] - before[j, f]
-                    total += diff * diff
-            moved[j] = total
         for first in range(t * STRIP, d, threads * STRIP):
             for j in range(k):
                 for f in range(first, min(first + STRIP, d)):
@@ -163,32 +156,23 @@ def _nearest(rows, i, cen, score, chosen, cost):
     return j, upper, _lower_bound(cen, delta, xn, (two if j == best else one) + square)
 
 
-@njit
-def _settled(i, a, upper, lower, cen):
-    """Age the bounds of row i, of cluster a; whether they settle its label.
-
-    Where they do not, the upper bound is not made tight first: that costs a gather over the row, a quarter to half of
-    scoring it, and settles 2% more rows (tf-idf, k = 20 and 100).
-    """
-    upper[i] = (upper[i] + cen.drift[a]) * UP
-    bound = lower[i, 0] - (cen.second if cen.lead == a else cen.most)
-    lower[i, 0] = bound * DOWN if bound > 0 else np.float32(0)
-    return upper[i] * UP < lower[i, 0]
-
-
 @njit(parallel=True, cache=True, nogil=True)
-def assign_pass(rows, label, upper, lower, cen, fresh, threads):
-    """fresh i32 [n] OUT <- nearest centre of every row; label i32 [n] IN, upper f32 [n], lower f32 [n, >= 1] IN/OUT."""
+def assign_pass(rows, label, upper, lower, cen, kept, fresh, threads):
+    """fresh i32 [n] OUT <- nearest centre of every row; label i32 [n] IN, upper, lower f32 [n] IN/OUT.
+
+    Where the bounds (if `kept`) do not settle a row, the upper one is not made tight first: that costs a gather over
+    the row, a quarter to half of scoring it, and settles 2% more rows (tf-idf, k = 20 and 100).
+    """
     n, k = label.shape[0], cen.centers.shape[0]
     for t in prange(threads):
         score, chosen, cost = np.empty(cen.start.shape[0], np.float32), np.empty(k, np.int32), np.empty(k)
         for start in range(t * WINDOW, n, threads * WINDOW):
             for i in range(start, min(start + WINDOW, n)):
-                a = label[i]
-                if a >= 0 and _settled(i, a, upper, lower, cen):
-                    fresh[i] = a
+                if kept and lower[i] - upper[i] > cen.apart[label[i]]:
+                    fresh[i] = label[i]
                 else:
-                    fresh[i], upper[i], lower[i, 0] = _nearest(rows, i, cen, score, chosen, cost)
+                    j, up, low = _nearest(rows, i, cen, score, chosen, cost)
+                    fresh[i], upper[i], lower[i] = j, since_upper(up, cen.own[j]), since_lower(low, cen.other[j])
 
 
 @njit(parallel=True, cache=True, nogil=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from .tile import LANES, centre8, transpose8
+from .tile import LANES, QUAD, centre8, transpose8
 
 
 @njit
@@ -24,6 +24,31 @@ def row_norms(line, m, norm):
         for f in range(row.shape[0]):
             total += row[f] * row[f]
         norm[r] = total
+
+
+@njit
+def padded(d):
+    """d, rounded up to whole vectors."""
+    return (d + 7) // 8 * 8
+
+
+@njit
+def centre_quad(X, rows, at, m, shift, scale, line):
+    """line [4 * padded(d)] <- (X[rows[at : at + 4]] - shift) * scale in line's dtype; past m the last row again."""
+    d = X.shape[1]
+    pitch = padded(d)
+    for q in range(QUAD):
+        i, out = rows[min(at + q, m - 1)], line[q * pitch : (q + 1) * pitch]
+        for f in range(d):
+            out[f] = (X[i, f] - shift[f]) * scale
+        for f in range(d, pitch):
+            out[f] = 0
+
+
+@njit
+def coming_row(rows, at, m, call, d):
+    """Where the row starts that the `call`-th wide tile of rows[at : at + 4] asks for: one of the next four."""
+    return rows[min(at + QUAD + min(call, QUAD - 1), m - 1)] * d
 
 
 @njit

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
-from .sums import two_sum
+from .sums import move_row, two_sum
 from .tile import fma
 
 
@@ -40,12 +40,12 @@ def means(sums, old, out, mass):
 
 
 @njit(cache=True, nogil=True)
-def assignment_terms(sums, centers, origin):
-    """(hi, lo) of sum_j c_j.(m_j c_j - 2 S_j) about the origin: the cost of an assignment up to sum w|x - o|^2."""
+def assignment_terms(sums, centers, origin, out):
+    """out f64 [2, k] OUT <- (hi, lo) of c_j.(m_j c_j - 2 S_j) about the origin: costs up to w|x - o|^2."""
     k, d = centers.shape
-    hi, lo = 0.0, 0.0
     for j in range(k):
         m, m_lo = _total(sums[j], d)
+        hi, lo = 0.0, 0.0
         for f in range(d):
             c, c_lo = two_sum(centers[j, f], -origin[f])
             s, s_lo = _total(sums[j], f)
@@ -58,7 +58,25 @@ def assignment_terms(sums, centers, origin):
             p, e = _product(c, u)
             hi, e2 = two_sum(hi, p)
             lo += e2 + e + c * u_lo + c_lo * u
+        out[0, j], out[1, j] = two_sum(hi, lo)
+
+
+@njit(cache=True, nogil=True)
+def terms_change(old, new):
+    """(hi, lo) of the sum of new - old, terms [2, k]: a cluster that is as it was adds exactly 0, however far away."""
+    hi, lo = 0.0, 0.0
+    for j in range(old.shape[1]):
+        change, e = two_sum(new[0, j], -old[0, j])
+        hi, e2 = two_sum(hi, change)
+        lo += e2 + (e + (new[1, j] - old[1, j]))
     return two_sum(hi, lo)
+
+
+@njit(cache=True, nogil=True)
+def move_rows(X, weight, magic, plus, minus, sums):
+    """Move row i of X from the sums of cluster minus[i] to those of plus[i]; sums f64 [k * K * (d + 1)] IN OUT."""
+    for i in range(X.shape[0]):
+        move_row(X, i, weight, magic, sums, plus[i] * magic.size, minus[i] * magic.size)
 
 
 @njit(cache=True, nogil=True)

@@ -14,6 +14,8 @@ from numba.extending import intrinsic
 LANES = 16  # rows of a tile
 PANEL = 6  # centres of an assignment tile
 TRIALS = 3  # centres of a seeding tile: sub + fma per pair fill the ports with three
+WIDE = 256  # features from which rows are taken as they lie, four at a time: transposing them costs more than it saves
+QUAD = 4  # rows of a wide tile, against TRIALS centres
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -124,6 +126,76 @@ def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off, pitch):
         return context.get_dummy_value()
 
     return types.void(xt, i, panel, i, i, out, i, i), codegen
+
+
+def _wide(op):
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        line, centers, c_off, pitch, out, o_off, stride, X, x_off = args
+        real = context.get_value_type(kinds[0].dtype)
+        lanes = 32 // real.get_abi_size(context.target_data)
+        vec, size = ir.VectorType(real, lanes), real.get_abi_size(context.target_data)
+        rows = _data(context, builder, kinds[0], line, ir.Constant(I64, 0))
+        table = _data(context, builder, kinds[1], centers, c_off)
+        accs = [[cgutils.alloca_once(builder, vec) for _ in range(QUAD)] for _ in range(TRIALS)]
+        for acc in (acc for some in accs for acc in some):
+            builder.store(ir.Constant(vec, [0.0] * lanes), acc)
+
+        def load(base, number, f):
+            at = builder.add(builder.mul(pitch, ir.Constant(I64, number)), f)
+            return builder.load(builder.bitcast(builder.gep(base, [at]), vec.as_pointer()), align=size)
+
+        coming = _data(context, builder, kinds[7], X, x_off)
+        with cgutils.for_range(builder, builder.udiv(pitch, ir.Constant(I64, lanes))) as loop:
+            f = builder.mul(loop.index, ir.Constant(I64, lanes))
+            _prefetch(builder, builder.gep(coming, [f]))
+            coefs = [load(table, c, f) for c in range(TRIALS)]
+            for r in range(QUAD):
+                x = load(rows, r, f)
+                for c, coef in enumerate(coefs):
+                    builder.store(_term(builder, op, x, coef, builder.load(accs[c][r])), accs[c][r])
+        base = _data(context, builder, kinds[4], out, o_off)
+        for c in range(TRIALS):
+            for r in range(QUAD):
+                at = builder.add(builder.mul(stride, ir.Constant(I64, c)), ir.Constant(I64, r))
+                builder.store(_lane_sum(builder, builder.load(accs[c][r])), builder.gep(base, [at]))
+        return context.get_dummy_value()
+
+    return codegen
+
+
+def _prefetch(builder, place):
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+    ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(ask, [builder.bitcast(place, byte), *(ir.Constant(I32, n) for n in (0, 2, 1))])
+
+
+def _lane_sum(builder, v):
+    """Sum of a vector's lanes, halves first: the same order for every row."""
+    while v.type.count > 1:
+        half = v.type.count // 2
+        low, high = (
+            builder.shuffle_vector(v, v, ir.Constant(ir.VectorType(I32, half), list(range(at, at + half))))
+            for at in (0, half)
+        )
+        v = builder.fadd(low, high)
+    return builder.extract_element(v, ir.Constant(I32, 0))
+
+
+def _wide_tile(op):
+    def typed(typingctx, line, centers, c_off, pitch, out, o_off, stride, X, x_off):
+        i = types.intp
+        return types.void(line, centers, i, i, out, i, i, X, i), _wide(op)
+
+    return typed
+
+
+# (line, centers, c_off, pitch, out, o_off, stride, X, x_off): four rows, line [4, pitch], and three centres, centers
+# [3, pitch] from c_off; pitch is a multiple of 8. out[c * stride + r] from o_off <- the sum over the features.
+# Meanwhile the memory is asked for the row at X[x_off:].
+wide_dot = intrinsic(_wide_tile("dot"))
+wide_diff = intrinsic(_wide_tile("diff"))
 
 
 @intrinsic
