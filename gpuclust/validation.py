@@ -26,8 +26,13 @@ def open_source(
     reset: bool,
     chunk_size: int | None = None,
     sparse: bool = True,
+    finite: bool = True,
+    clusters: int = 0,
 ) -> Source:
     """Validated rows of any supported container, as a Source on `backend`.
+
+    `finite=False` leaves it to the caller to find NaN and infinity in dense rows. `clusters` is how many the memory of
+    a stream is planned for.
 
     Raises
     ------
@@ -36,14 +41,17 @@ def open_source(
     """
     if is_stream(X):
         opened = X if isinstance(X, Stream) else stream(X)
-        return _open_stream(estimator, opened, sample_weight, backend, reset, chunk_size)
+        source = _open_stream(estimator, opened, sample_weight, backend, reset, chunk_size, clusters)
+        source.check = finite and not reset  # a fit finds out in its first pass
+        return source
     device_array = _on_device(X)
     if device_array is not None:
         return _open_device(estimator, device_array, sample_weight, backend, reset, chunk_size)
     accept = "csr" if sparse else False
     X = validate_data(
-        estimator, X, accept_sparse=accept, dtype=_dtypes(X), order="C", accept_large_sparse=False, reset=reset
-    )
+        estimator, X, accept_sparse=accept, dtype=_dtypes(X), order="C", accept_large_sparse=False, reset=reset,
+        ensure_all_finite=finite or sp.issparse(X),
+    )  # fmt: skip
     weight = None
     if sample_weight is not None:
         weight = backend.upload(_weights(sample_weight, X), np.float64)
@@ -111,8 +119,14 @@ def _host(array: Any) -> Any:
 
 
 def _open_stream(
-    estimator: Any, opened: Stream, sample_weight: Any, backend: Backend, reset: bool, chunk_size: int | None
-) -> Source:
+    estimator: Any,
+    opened: Stream,
+    sample_weight: Any,
+    backend: Backend,
+    reset: bool,
+    chunk_size: int | None,
+    clusters: int,
+) -> StreamSource:
     reader, weight = opened.open(), None
     if sample_weight is not None and reader.weighted:
         raise ValueError("The stream carries weights already; pass those or sample_weight, not both.")
@@ -125,4 +139,4 @@ def _open_stream(
 
         face = pd.DataFrame(face, columns=list(reader.names))
     validate_data(estimator, face, reset=reset, dtype=DTYPES)
-    return StreamSource(reader, weight, backend, chunk_size, check=not reset)
+    return StreamSource(reader, weight, backend, chunk_size, clusters)

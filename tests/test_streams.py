@@ -483,15 +483,21 @@ def test_number_of_passes(X, tmp_path):
 
 
 def test_planner():
-    assert plan.chunk_rows(10**6, 100, 12345) == 12345
-    assert plan.chunk_rows(10**6, 100, None) == plan.DEFAULT_CHUNK // 100
+    def rows(n_rows, row_bytes, chunk_size=None):
+        return plan.plan(n_rows, 10, row_bytes, 20, chunk_size).rows
+
+    sums = plan.statistics_bytes(20, 10)
+    assert sums == 10 * 2 * 8 * 21 * 11
+    assert rows(10**6, 100, 12345) == 12345
+    assert rows(10**6, 100) == plan.DEFAULT_CHUNK // 100
     with gpuclust.config_context(memory="60MB"):
-        assert plan.chunk_rows(10**6, 200, None) == (60_000_000 - 24_000_000) // 600
-        assert plan.chunk_rows(None, 200, None) == 60_000_000 // 600
-        with pytest.raises(DeviceMemoryError, match="Allow at least 240019200 bytes"):
-            plan.chunk_rows(10**7, 100, None)
+        assert rows(10**6, 200) == (60_000_000 - 24_000_000 - sums) // 800
+        assert rows(None, 200) == (60_000_000 - sums) // 800
+        assert plan.plan(10**6, 10, 200, 20, None).bounds == (60_000_000 - 24_000_000 - sums) // 4
+        with pytest.raises(DeviceMemoryError, match=f"Allow at least {240_025_600 + sums} bytes"):
+            rows(10**7, 100)
     with gpuclust.config_context(memory="900GB"):
-        assert plan.chunk_rows(10**6, 100, None) == plan.DEFAULT_CHUNK // 100
+        assert rows(10**6, 100) == plan.DEFAULT_CHUNK // 100
 
 
 # --- arrays are left alone ---

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..config import get_config
 from ..errors import DeviceMemoryError
 
-ROW_STATE = 24  # bytes a row at most: label, bounds or cost, and the labels of the best restart
-BUFFERS = 3  # one chunk computing, one being read, one in another type or on the device
+ROW_STATE = 24  # bytes a row at most: label, two bounds or a cost, and the labels of the best restart
+PARTS = 4  # of what is left: a chunk computing, one being read, one in another type or on the device, and group bounds
+COPIES = 10  # of the exact sums, in two levels: of the threads, of chunks being merged, of this and the last iteration
 DEFAULT_CHUNK = 64 << 20  # bytes of a chunk without a budget: large against any overhead, small against any memory
 LEAST_ROWS = 64
 
 
-def chunk_rows(n_rows: int | None, row_bytes: int, chunk_size: int | None) -> int:
+class Plan(NamedTuple):
+    rows: int  # of a chunk
+    bounds: int | None  # bytes that bounds to groups of centres may take in all; None: no budget
+
+
+def plan(n_rows: int | None, n_features: int, row_bytes: int, clusters: int, chunk_size: int | None) -> Plan:
     """Rows of a streamed chunk: as asked for, else what the memory budget of `config_context` leaves.
 
     Raises
     ------
     DeviceMemoryError
-        If the budget does not hold the rows' state and three chunks of 64 rows.
+        If the budget does not hold the rows' state, the statistics and four times 64 rows.
     """
-    if chunk_size is not None:
-        return chunk_size
     budget = get_config().memory
     if budget is None:
-        return max(LEAST_ROWS, DEFAULT_CHUNK // row_bytes)
-    state = ROW_STATE * (n_rows or 0)
-    rows = (budget - state) // (BUFFERS * row_bytes)
-    if rows < LEAST_ROWS:
-        needed = state + BUFFERS * row_bytes * LEAST_ROWS
+        return Plan(chunk_size or max(LEAST_ROWS, DEFAULT_CHUNK // row_bytes), None)
+    state, sums = ROW_STATE * (n_rows or 0), statistics_bytes(clusters, n_features)
+    part = (budget - state - sums) // PARTS
+    if chunk_size is None and part < LEAST_ROWS * row_bytes:
+        needed = state + sums + PARTS * row_bytes * LEAST_ROWS
         raise DeviceMemoryError(
-            f"A memory budget of {budget} bytes is too small: the state of {n_rows} rows takes {state} bytes and three"
-            f" chunks of {LEAST_ROWS} rows take {needed - state}. Allow at least {needed} bytes."
+            f"A memory budget of {budget} bytes is too small: the state of {n_rows} rows takes {state} bytes, the sums"
+            f" of {clusters} clusters {sums} and {PARTS} chunks of {LEAST_ROWS} rows {needed - state - sums}. Allow at"
+            f" least {needed} bytes."
         )
-    return int(min(rows, max(LEAST_ROWS, DEFAULT_CHUNK // row_bytes)))
+    rows = chunk_size or min(part // row_bytes, max(LEAST_ROWS, DEFAULT_CHUNK // row_bytes))
+    return Plan(rows, max(0, part))
+
+
+def statistics_bytes(clusters: int, n_features: int) -> int:
+    """What sums and centres take while chunks are merged."""
+    return COPIES * 2 * 8 * (clusters + 1) * (n_features + 1)

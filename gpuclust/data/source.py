@@ -70,6 +70,11 @@ class Source(ABC):
     def sparse(self) -> bool:
         return False
 
+    @property
+    def bound_bytes(self) -> int | None:
+        """Bytes that bounds to groups of centres may take; None where nothing limits them."""
+        return None
+
     def allocate(self, name: str, dtype: Any, fill: Any, width: int | None = None) -> None:
         """A ledger column (or `width` of them), one entry a row; filled anew where it is there already."""
         shape = (self.n_rows,) if width is None else (self.n_rows, width)

@@ -15,7 +15,7 @@ from ..backends.base import Array, Backend, Chunk
 from ..config import get_config
 from ..errors import DataError
 from .parquet import ParquetReader
-from .plan import chunk_rows
+from .plan import plan
 from .readers import IterableReader, NpyReader, Reader, Rows
 from .source import Source
 
@@ -96,12 +96,11 @@ class StreamSource(Source):
         weight: np.ndarray | None,
         backend: Backend,
         chunk_size: int | None = None,
-        *,
-        check: bool = False,
+        clusters: int = 0,
     ):
         super().__init__(backend, reader.n_rows, reader.n_features, reader.dtype)
-        self._reader, self._weight, self._check = reader, weight, check
-        self._rows = chunk_rows(reader.n_rows, reader.row_bytes, chunk_size)
+        self._reader, self._weight, self.check = reader, weight, False
+        self._rows, self._bounds = plan(reader.n_rows, reader.n_features, reader.row_bytes, clusters, chunk_size)
         if weight is not None and self.n_rows != len(weight):
             raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({self.n_rows},)!")
 
@@ -133,6 +132,10 @@ class StreamSource(Source):
         return [self._placed(rows, start) for rows, (start, _) in zip(parts, ranges, strict=True)]
 
     @property
+    def bound_bytes(self) -> int | None:
+        return self._bounds
+
+    @property
     def seekable(self) -> bool:
         return self._reader.seekable
 
@@ -150,7 +153,7 @@ class StreamSource(Source):
 
     def _placed(self, rows: Rows, start: int) -> Chunk:
         X, weight = rows
-        if self._check and not np.isfinite(X).all():  # a fit finds out in its first pass
+        if self.check and not np.isfinite(X).all():
             raise ValueError(f"Input X contains NaN or infinity (rows {start} to {start + len(X) - 1}).")
         if self._weight is not None:
             weight = self._weight[start : start + len(X)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import reduce
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -17,6 +20,10 @@ from ..backends.select import select
 from ..backends.statistics import Cost
 from ..data.source import Source
 from ..validation import is_stream, open_source
+
+
+class _NotFiniteError(ValueError):
+    pass
 
 
 class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -59,9 +66,10 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         ValueError
             If X has another number of features, or NaN or infinite values.
         """
-        source = self._open(X)
+        source = self._open(X, finite=False)
         stage = self._stage(source)
-        parts = [source.backend.nearest(chunk.X, stage) for chunk in source.chunks()]
+        with self._refusing(X):
+            parts = [_nearest(source.backend, chunk, stage) for chunk in source.chunks()]
         return self._return(X, source.backend, parts)
 
     def transform(self, X: Any) -> Any:
@@ -112,14 +120,26 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         NotFittedError, ValueError
             As `predict`.
         """
-        source = self._open(X, sample_weight)
-        cost: Cost = source.fold(_score, self._stage(source))
+        source = self._open(X, sample_weight, finite=False)
+        with self._refusing(X):
+            cost: Cost = source.fold(_score, self._stage(source))
         return -float(cost.total.value())
 
-    def _open(self, X: Any, sample_weight: Any = None) -> Source:
+    def _open(self, X: Any, sample_weight: Any = None, *, finite: bool = True) -> Source:
+        """X as a source; `finite=False` where `_nearest` sees to it that its values are."""
         check_is_fitted(self)
         backend = select(self.device).backend
-        return open_source(self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size)
+        return open_source(self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite)
+
+    @contextmanager
+    def _refusing(self, X: Any) -> Iterator[None]:
+        """NaN and infinity that `_nearest` came upon are refused in scikit-learn's words, where it reads such data."""
+        try:
+            yield
+        except _NotFiniteError:
+            if not is_stream(X):
+                self._open(X)
+            raise
 
     def _stage(self, source: Source) -> Centers:
         centers = self.cluster_centers_.astype(np.float64)
@@ -141,6 +161,20 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
 
 
 def _score(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
+    return reduce(Cost.merge, (_score_block(backend, part, stage) for part in backend.blocks(chunk)))
+
+
+def _score_block(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
+    label = _nearest(backend, chunk, stage)
+    return backend.total(backend.costs(chunk.X, stage.host, label), chunk.weight, label, len(stage.host))
+
+
+def _nearest(backend: Backend, chunk: Chunk, stage: Centers) -> Any:
+    """Labels of a chunk whose values are not known to be finite: a pass that only looks for NaN is saved."""
     label = backend.nearest(chunk.X, stage)
-    cost = backend.costs(chunk.X, stage.host, label)
-    return backend.total(cost, chunk.weight, label, len(stage.host))
+    if label.min() < 0:
+        row = int(np.flatnonzero(backend.to_host(label) < 0)[0])
+        values = backend.to_host(chunk.X[row : row + 1])[0]
+        feature = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise _NotFiniteError(f"Input X contains NaN or infinity: row {chunk.start + row}, feature {feature}.")
+    return label

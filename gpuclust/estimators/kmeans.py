@@ -131,7 +131,9 @@ class KMeans(CenterEstimator):
             If the device cannot be used, or the memory budget is too small.
         """
         choice = select(self.device)
-        source = open_source(self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size)
+        source = open_source(
+            self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters
+        )
         if source.n_rows < self.n_clusters:
             raise ValueError(f"n_samples={source.n_rows} should be >= n_clusters={self.n_clusters}.")
         init = check_init(self.init, self.n_clusters, source)

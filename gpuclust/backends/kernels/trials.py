@@ -8,8 +8,8 @@ nothing is centred, since a mean that one outlier moved away would round the oth
 import numpy as np
 from numba import njit, prange
 
-from .pack import centre_rows, tile_rows
-from .tile import LANES, TRIALS, tile_trials
+from .pack import centre_quad, centre_rows, coming_row, padded, tile_rows
+from .tile import LANES, QUAD, TRIALS, WIDE, tile_trials, wide_diff
 
 BLOCK = 1024  # rows whose potentials are summed together; a draw lands in a block, then on a row of it
 
@@ -20,11 +20,25 @@ def potential(cost, w, inverse):
 
 
 @njit
+def _wide_costs(X, rows, m, origin, scale, centers, line, out):
+    """The same for rows of many features; centers [panels * 3 * padded(d)]."""
+    pitch, batch, flat = padded(X.shape[1]), out.shape[1], out.ravel()
+    for at in range(0, m, QUAD):
+        centre_quad(X, rows, at, m, origin, scale, line)
+        for c in range(0, out.shape[0], TRIALS):
+            ahead = coming_row(rows, at, m, c // TRIALS, X.shape[1])
+            wide_diff(line, centers, c * pitch, pitch, flat, c * batch + at, batch, X, ahead)
+
+
+@njit
 def tile_costs(X, start, m, origin, scale, panels, line, chosen, xt, out):
     """out [panels * 3, batch] <- squared distances of rows start .. start + m to every packed trial centre."""
     d, batch = X.shape[1], out.shape[1]
     for r in range(m):
         chosen[r] = start + r
+    if d >= WIDE:
+        _wide_costs(X, chosen, m, origin, scale, panels.ravel(), xt, out)
+        return
     centre_rows(X, chosen, m, origin, scale, line)
     for r in range(m):
         chosen[r] = r
@@ -86,10 +100,10 @@ def _fold_block(cost, out, low, high, skip, trials, weight, inverse, b, blocks, 
 def trials_pass(X, weight, cost, known, shift, scale, panels, trials, inverse, first, blocks, largest, batch, threads):
     """Fold a known centre into the rows' costs, and the potentials under each trial centre into blocks of rows.
 
-    cost X's dtype [n] IN/OUT: cost <- min(cost, distance^2 to trial centre 0) if `known`. panels [p, d, 3] hold the
-    known centre (if any) and `trials` trial centres; without any, the costs stand as they are. blocks i64 [threads,
-    trials, blocks] OUT, block index from global row `first`; largest f64 [threads, trials] OUT: the largest cost
-    left to a row of positive weight.
+    cost X's dtype [n] IN/OUT: cost <- min(cost, distance^2 to trial centre 0) if `known`. panels [p, d, 3] (wide rows:
+    [p, 3, padded(d)]) hold the known centre (if any) and `trials` trial centres; without any, the costs stand as they
+    are. blocks i64 [threads, trials, blocks] OUT, block index from global row `first`; largest f64 [threads, trials]
+    OUT: the largest cost left to a row of positive weight.
     """
     n, d = X.shape
     skip = 1 if known else 0
