@@ -25,7 +25,6 @@ def open_source(
     *,
     reset: bool,
     chunk_size: int | None = None,
-    sparse: bool = True,
     finite: bool = True,
     clusters: int = 0,
 ) -> Source:
@@ -47,9 +46,8 @@ def open_source(
     device_array = _on_device(X)
     if device_array is not None:
         return _open_device(estimator, device_array, sample_weight, backend, reset, chunk_size)
-    accept = "csr" if sparse else False
     X = validate_data(
-        estimator, X, accept_sparse=accept, dtype=_dtypes(X), order="C", accept_large_sparse=False, reset=reset,
+        estimator, X, accept_sparse="csr", dtype=_dtypes(X), order="C", accept_large_sparse=False, reset=reset,
         ensure_all_finite=finite or sp.issparse(X),
     )  # fmt: skip
     weight = None

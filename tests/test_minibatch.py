@@ -456,7 +456,7 @@ def test_nan_in_a_stream_is_found_wherever_it_is(where, tmp_path):
     bad[1800, 2] = np.nan
     np.save(tmp_path / "x.npy", bad)
     data = tmp_path / "x.npy" if where == "x.npy" else stream(np.array_split(bad, 7))
-    with pytest.raises(ValueError, match="contains NaN or infinity: feature 2"):
+    with pytest.raises(ValueError, match="contains NaN or infinity: .*feature 2"):
         ours(batch_size=8, max_iter=1).fit(data)
 
 

@@ -21,6 +21,8 @@ from sparse_rows import (
 
 from gpuclust import KMeans
 from gpuclust.backends import cpu, sparse, threads
+from gpuclust.backends.cpu import CPUBackend
+from gpuclust.data.array import ArraySource
 
 
 @pytest.fixture
@@ -128,6 +130,13 @@ def test_rows_far_outside_what_was_fitted(size, dtype):
 
 
 @DTYPES
+def test_sparse_rows_keep_one_bound(dtype):
+    X = rows(300, 400, dtype)
+    source = ArraySource(CPUBackend().upload(X, dtype), None, CPUBackend())
+    assert source.layout(X.toarray()[:250]).groups == 1
+    assert ArraySource(X.toarray(), None, CPUBackend()).layout(X.toarray()[:250]).groups > 1
+
+
 @pytest.mark.parametrize("k", [4, 30])
 def test_bounds_change_no_label(k, dtype):
     """Labels come from bounds where these settle them; `predict` knows no bounds."""

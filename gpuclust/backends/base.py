@@ -47,6 +47,7 @@ class Backend(ABC):
 
     name: str
     block_rows: int  # rows that may have temporary entries of their own at once
+    keeps_bounds: bool  # whether `reassign` reads and writes bounds of rows
 
     def blocks(self, chunk: Chunk) -> Iterator[Chunk]:
         """The rows of a chunk in blocks, for temporary arrays of one entry a row."""
@@ -100,7 +101,7 @@ class Backend(ABC):
 
     @abstractmethod
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
-        """Certified labels into the ledger (label, upper, lower); the exact sums of the rows that moved."""
+        """Certified labels and bounds (label; upper, lower, lowers) into the ledger; exact sums of rows that moved."""
 
     @abstractmethod
     def nearest(self, X: Array, centers: Centers) -> Array:

@@ -79,6 +79,7 @@ class Packed:
 class CPUBackend(Backend):
     name: str = "cpu"
     block_rows: int = 1 << 17
+    keeps_bounds: bool = True
 
     def upload(self, rows: Any, dtype: Any) -> Array:
         if sp.issparse(rows):
@@ -133,7 +134,9 @@ class CPUBackend(Backend):
             moved, int(centers.bounds), batch, window,
         )  # fmt: skip
         total = sums.sum(axis=0).reshape(k + 1, levels, columns)[:k]
-        return Delta(total, *moved.sum(axis=0).tolist())
+        count, pairs = moved.sum(axis=0).tolist()
+        kept = centers.bounds == Bounds.KEEP
+        return Delta(total, count, pairs // centers.layout.groups if kept else len(chunk.X))
 
     @parallel
     def nearest(self, X: Array, centers: Centers) -> Array:

@@ -49,6 +49,7 @@ class CUDABackend(Backend):
     index: int = 0
     name: str = field(init=False)
     block_rows: int = 1 << 22
+    keeps_bounds: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"cuda:{self.index}")

@@ -23,6 +23,11 @@ class Frame:
     mass: float
     largest: float  # bound of a squared distance between rows, in units of scale
 
+    def inside(self, point: np.ndarray) -> np.ndarray:
+        """A point f64 [d], or the centre of the rows where it lies far outside them."""
+        away = float((((point - self.shift) * float(self.scale)) ** 2).sum())
+        return point if away <= self.largest else self.shift.astype(np.float64)
+
     @classmethod
     def around(cls, centers: np.ndarray, dtype: Any, *, centre: bool = True) -> Frame:
         """Coordinates for labelling rows that were not scanned; rows far outside are decided in float64."""

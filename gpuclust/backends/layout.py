@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .kernels.tile import PANEL
+from .kernels.tile import PANEL, WIDE
 
-GROUPED_FROM = 192  # below this many centres one bound a row prunes as much as it costs (measured)
-GROUP_SIZE = 48  # centres that share a lower bound (measured: 20 groups of 50 best at k = 1000)
+# Below so many centres one bound a row prunes as much as it costs; centres that share a bound. Measured.
+GROUPED_FROM, GROUP_SIZE = 192, 48
+WIDE_GROUPED_FROM, WIDE_GROUP_SIZE = 48, 12
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,8 @@ class Drift:
 
 def group_count(k: int, d: int, itemsize: int) -> int:
     """Bounds take at most a quarter of the rows' own bytes."""
-    if k < GROUPED_FROM:
-        return 1
-    return max(1, min(k // GROUP_SIZE, d * itemsize // 16 - 1))
+    least, size = (WIDE_GROUPED_FROM, WIDE_GROUP_SIZE) if d >= WIDE else (GROUPED_FROM, GROUP_SIZE)
+    return 1 if k < least else max(1, min(k // size, d * itemsize // 16 - 1))
 
 
 def _split(centers: np.ndarray, index: np.ndarray, groups: int) -> list[np.ndarray]:

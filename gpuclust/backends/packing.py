@@ -42,7 +42,7 @@ def pack_centers(centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift
     rounded = ((centers - frame.shift) * float(frame.scale)).astype(np.float32)
     placed = np.where(layout.real[:, None], rounded[layout.order], np.float32(0))
     lines = np.empty(0, np.float32)
-    if d >= WIDE and layout.groups == 1:
+    if d >= WIDE:
         lines = np.pad(placed * np.float32(-2), ((0, 0), (0, padded(d) - d))).ravel()
     panels = np.ascontiguousarray(placed.reshape(-1, PANEL, d).transpose(0, 2, 1)).ravel()
     square = np.einsum("jf,jf->j", rounded, rounded, dtype=np.float64)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..backends.base import Array, Backend, Chunk
+from ..backends.layout import Layout, group_count
 from ..backends.statistics import Statistic
 
 S = TypeVar("S", bound=Statistic)
@@ -74,6 +75,21 @@ class Source(ABC):
     def bound_bytes(self) -> int | None:
         """Bytes that bounds to groups of centres may take; None where nothing limits them."""
         return None
+
+    def layout(self, centers: np.ndarray) -> Layout:
+        """Centres in as many groups as have bounds of their own: only dense rows on the CPU keep those."""
+        k, d = centers.shape
+        groups = group_count(k, d, self.dtype.itemsize) if self.backend.keeps_bounds and not self.sparse else 1
+        if self.bound_bytes is not None:
+            groups = max(1, min(groups, self.bound_bytes // (4 * self.n_rows)))
+        return Layout.build(centers, groups)
+
+    def allocate_bounds(self, groups: int) -> None:
+        """What a row keeps between iterations: bounds to its own centre, to all others, to each of several groups."""
+        if self.backend.keeps_bounds:
+            self.allocate("upper", np.float32, 0)
+            self.allocate("lower", np.float32, 0)
+            self.allocate("lowers", np.float32, 0, groups if groups > 1 else 0)
 
     def allocate(self, name: str, dtype: Any, fill: Any, width: int | None = None) -> None:
         """A ledger column (or `width` of them), one entry a row; filled anew where it is there already."""

@@ -15,7 +15,7 @@ from ..backends.base import Array, Backend, Chunk
 from ..config import get_config
 from ..errors import DataError
 from .parquet import ParquetReader
-from .plan import plan
+from .plan import Plan, plan, statistics_bytes
 from .readers import IterableReader, NpyReader, Reader, Rows
 from .source import Source
 
@@ -100,7 +100,8 @@ class StreamSource(Source):
     ):
         super().__init__(backend, reader.n_rows, reader.n_features, reader.dtype)
         self._reader, self._weight, self.check = reader, weight, False
-        self._rows, self._bounds = plan(reader.n_rows, reader.n_features, reader.row_bytes, clusters, chunk_size)
+        self._asked, self._clusters = chunk_size, clusters
+        self._rows, self._bounds = self._plan()
         if weight is not None and self.n_rows != len(weight):
             raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({self.n_rows},)!")
 
@@ -130,6 +131,18 @@ class StreamSource(Source):
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
         parts = self._reader.slices(ranges)
         return [self._placed(rows, start) for rows, (start, _) in zip(parts, ranges, strict=True)]
+
+    def _plan(self) -> Plan:
+        statistics = statistics_bytes(self._clusters, self.n_features, self.dtype.itemsize)
+        return plan(self._n_rows, self._reader.row_bytes, statistics, self._asked)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows; once they are counted, the memory that they take is planned for."""
+        if self._n_rows is None:
+            self._n_rows = super().n_rows
+            self._rows, self._bounds = self._plan()
+        return self._n_rows
 
     @property
     def bound_bytes(self) -> int | None:

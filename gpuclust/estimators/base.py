@@ -19,11 +19,8 @@ from ..backends.layout import Layout
 from ..backends.select import select
 from ..backends.statistics import Cost
 from ..data.source import Source
+from ..solvers.nearest import NotFiniteError, nearest
 from ..validation import is_stream, open_source
-
-
-class _NotFiniteError(ValueError):
-    pass
 
 
 class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -69,7 +66,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         source = self._open(X, finite=False)
         stage = self._stage(source)
         with self._refusing(X):
-            parts = [_nearest(source.backend, chunk, stage) for chunk in source.chunks()]
+            parts = [nearest(source.backend, chunk, stage) for chunk in source.chunks()]
         return self._return(X, source.backend, parts)
 
     def transform(self, X: Any) -> Any:
@@ -126,17 +123,17 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         return -float(cost.total.value())
 
     def _open(self, X: Any, sample_weight: Any = None, *, finite: bool = True) -> Source:
-        """X as a source; `finite=False` where `_nearest` sees to it that its values are."""
+        """X as a source; `finite=False` where `nearest` sees to it that its values are."""
         check_is_fitted(self)
         backend = select(self.device).backend
         return open_source(self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite)
 
     @contextmanager
     def _refusing(self, X: Any) -> Iterator[None]:
-        """NaN and infinity that `_nearest` came upon are refused in scikit-learn's words, where it reads such data."""
+        """NaN and infinity that `nearest` came upon are refused in scikit-learn's words, where it reads such data."""
         try:
             yield
-        except _NotFiniteError:
+        except NotFiniteError:
             if not is_stream(X):
                 self._open(X)
             raise
@@ -165,16 +162,5 @@ def _score(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
 
 
 def _score_block(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
-    label = _nearest(backend, chunk, stage)
+    label = nearest(backend, chunk, stage)
     return backend.total(backend.costs(chunk.X, stage.host, label), chunk.weight, label, len(stage.host))
-
-
-def _nearest(backend: Backend, chunk: Chunk, stage: Centers) -> Any:
-    """Labels of a chunk whose values are not known to be finite: a pass that only looks for NaN is saved."""
-    label = backend.nearest(chunk.X, stage)
-    if label.min() < 0:
-        row = int(np.flatnonzero(backend.to_host(label) < 0)[0])
-        values = backend.to_host(chunk.X[row : row + 1])[0]
-        feature = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise _NotFiniteError(f"Input X contains NaN or infinity: row {chunk.start + row}, feature {feature}.")
-    return label

@@ -179,7 +179,9 @@ class MiniBatchKMeans(CenterEstimator):
     def _source(self, X: Any, sample_weight: Any, *, reset: bool) -> Source:
         backend = select(self.device).backend
         self.device_ = backend.name
-        return open_source(self, X, sample_weight, backend, reset=reset, chunk_size=self.chunk_size)
+        return open_source(
+            self, X, sample_weight, backend, reset=reset, chunk_size=self.chunk_size, clusters=self.n_clusters
+        )
 
     def _fit(self, source: Source, init: Any) -> MiniBatchKMeans:
         random_state = check_random_state(self.random_state)

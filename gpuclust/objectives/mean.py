@@ -15,10 +15,12 @@ import numpy as np
 from ..backends.base import Backend, Bounds, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.kernels import solve
-from ..backends.layout import Drift, Layout, group_count
+from ..backends.layout import Drift, Layout
 from ..backends.statistics import DD, Cost, Delta, Top
 from ..data.source import Source
 from .pruning import Pruning
+
+WORN = 64.0  # ways of the centres, in widths of the data, from which on bounds in float32 are made anew
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,12 @@ class Mean:
     def start(cls, source: Source, frame: Frame, centers: np.ndarray) -> tuple[Mean, Means]:
         """Objective and first parameters; the ledger is made ready."""
         k, d = centers.shape
-        groups = group_count(k, d, source.dtype.itemsize)
-        if source.bound_bytes is not None:
-            groups = max(1, min(groups, source.bound_bytes // (4 * source.n_rows)))
-        layout = Layout.build(centers, groups)
+        layout = source.layout(centers)
         source.allocate("label", np.int32, -1)
-        allocate_bounds(source, layout.groups)
+        source.allocate_bounds(layout.groups)
         sums = np.zeros((k, *frame.magic.shape))
         centers = np.ascontiguousarray(centers, np.float64)
-        objective = cls(frame, layout, source.dtype, np.median(centers, axis=0))
+        objective = cls(frame, layout, source.dtype, frame.inside(np.median(centers, axis=0)))
         pruning = Pruning.start(layout.groups, k, d)
         return objective, Means(centers, sums, np.zeros((2, k)), pruning, Drift.none(layout))
 
@@ -93,6 +92,8 @@ class Mean:
         pruning, drift = params.pruning.after(delta, source.n_rows), Drift.none(self.layout)
         if pruning.bounds == Bounds.KEEP:
             drift = self._moved(params, centers)
+            if drift.other.max() > WORN * np.sqrt(self.frame.largest):
+                pruning, drift = pruning.anew(), Drift.none(self.layout)
         return Means(centers, sums, self._terms(sums, params.centers), pruning, drift)
 
     def change(self, old: np.ndarray, new: np.ndarray) -> DD:
@@ -138,13 +139,6 @@ class Mean:
         sums = sums.copy()
         solve.move_rows(top.X[:m], top.weight[:m], self.frame.magic, empty[:m], top.label[:m], sums.reshape(-1))
         return sums
-
-
-def allocate_bounds(source: Source, groups: int) -> None:
-    """What a row keeps between iterations: bounds to its own centre, to all others, and to each of several groups."""
-    source.allocate("upper", np.float32, 0)
-    source.allocate("lower", np.float32, 0)
-    source.allocate("lowers", np.float32, 0, groups if groups > 1 else 0)
 
 
 def _measured(backend: Backend, chunk: Chunk, centers: np.ndarray) -> Cost:

@@ -8,6 +8,7 @@ from ..backends.base import Bounds
 from ..backends.statistics import Delta
 
 KEEPING = 1.5  # to test the bounds of a row
+GROUPED = 0.65  # share of the pairs of row and group up to which bounds to groups pay
 RETRY = 8  # iterations without bounds after which they are tried again
 
 
@@ -17,23 +18,27 @@ class Pruning:
     of rows that move has halved, or after a while."""
 
     bounds: Bounds
-    worth: float  # share of rows past the bounds up to which they pay
+    worth: float  # share of scoring past the bounds up to which they pay
     moved: float = float("inf")  # rows that moved when they were last given up
     without: int = 0  # iterations since
 
     @classmethod
     def start(cls, groups: int, k: int, d: int) -> Pruning:
+        """Without bounds: after their first move, the centres are elsewhere."""
         scoring = 8.0 + 0.3 * d + k * d / (8.0 if d <= 8 else 33.0)
         renewing = 35.0 + 0.6 * d  # to tighten a bound in vain, gather the row and renew its bounds
-        worth = 1.0 if groups > 1 else (scoring - KEEPING) / (scoring + renewing)
-        return cls(Bounds.MAKE if worth > 0.5 else Bounds.NONE, worth)
+        return cls(Bounds.NONE, GROUPED if groups > 1 else (scoring - KEEPING) / (scoring + renewing))
+
+    def anew(self) -> Pruning:
+        return replace(self, bounds=Bounds.MAKE)
 
     def after(self, delta: Delta, rows: int) -> Pruning:
         if self.bounds == Bounds.NONE:
-            if self.moved == float("inf"):
+            first = self.moved == float("inf")
+            if first and self.worth <= 0.5:
                 return replace(self, moved=delta.moved)
-            again = 2 * delta.moved <= self.moved or self.without + 1 >= RETRY
-            return replace(self, bounds=Bounds.MAKE) if again else replace(self, without=self.without + 1)
+            again = first or 2 * delta.moved <= self.moved or self.without + 1 >= RETRY
+            return self.anew() if again else replace(self, without=self.without + 1)
         if self.bounds == Bounds.KEEP and delta.scored > self.worth * rows:
             return replace(self, bounds=Bounds.NONE, moved=delta.moved, without=0)
         return replace(self, bounds=Bounds.KEEP)

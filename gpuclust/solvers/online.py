@@ -25,8 +25,8 @@ from ..backends.statistics import Cost, Delta
 from ..data.array import ArraySource
 from ..data.source import Source
 from ..errors import DataError
-from ..objectives.mean import allocate_bounds
 from . import progress
+from .nearest import nearest
 from .scan import scan
 
 logger = logging.getLogger("gpuclust")
@@ -111,7 +111,7 @@ def step(
 def _seen(batch: Source, centers: np.ndarray) -> Seen:
     frame = scan(batch, centre=not batch.sparse)
     batch.allocate("label", np.int32, -1)
-    allocate_bounds(batch, 1)
+    batch.allocate_bounds(1)
     return batch.fold(_see, batch.backend.pack(centers, frame, Layout.build(centers, 1), None))
 
 
@@ -292,15 +292,12 @@ def label(source: Source, centers: np.ndarray) -> Cost:
     source.allocate("label", np.int32, 0)
     frame = Frame.around(centers, source.dtype, centre=not source.sparse)
     stage = source.backend.pack(centers, frame, Layout.build(centers, 1), None)
-    cost: Cost = source.fold(_label, stage)
-    if not np.isfinite(cost.total.hi):
-        scan(source, centre=not source.sparse)  # says which feature holds the NaN of a stream
-    return cost
+    return source.fold(_label, stage)
 
 
 def _label(backend: Backend, chunk: Chunk, centers: Centers) -> Cost:
     for part in backend.blocks(chunk):
-        part.rows["label"][...] = backend.nearest(part.X, centers)
+        part.rows["label"][...] = nearest(backend, part, centers)
     return backend.cost(chunk, centers.host)
 
 

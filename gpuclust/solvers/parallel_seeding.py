@@ -14,7 +14,6 @@ import numpy as np
 from ..backends.base import Backend, Centers, Chunk
 from ..backends.cpu import CPUBackend
 from ..backends.frame import Frame
-from ..backends.layout import Layout, group_count
 from ..backends.statistics import Cost, Top
 from ..data.array import ArraySource
 from ..data.source import Source
@@ -47,8 +46,7 @@ def parallel(source: Source, frame: Frame, k: int, random_state: np.random.Rando
 
 def _packed(source: Source, frame: Frame, centers: np.ndarray) -> Centers:
     centers = centers.astype(np.float64)
-    layout = Layout.build(centers, group_count(len(centers), source.n_features, source.dtype.itemsize))
-    return source.backend.pack(centers, frame, layout, None)
+    return source.backend.pack(centers, frame, source.layout(centers), None)
 
 
 def _nearer(backend: Backend, chunk: Chunk, stage: Centers, first: int) -> None:

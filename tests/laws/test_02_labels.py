@@ -39,6 +39,17 @@ def test_wide_rows_and_many_centers(rng, d, k, dtype):
     assert_certified(fit(X, init=X[:k], max_iter=5), X)
 
 
+@pytest.mark.parametrize(("d", "k"), [(8, 64), (16, 210), (300, 20)])
+@pytest.mark.parametrize("far", [1e2, 1e4, 1e9, 1e15])
+def test_first_centers_so_far_away_that_their_scores_overflow(rng, d, k, far, dtype):
+    """They win no row and are relocated: bounds made while they were far away must not settle any row then."""
+    X = rng.normal(size=(1500, d)).astype(dtype)
+    start = np.concatenate([np.zeros((1, d)), far + rng.normal(size=(k - 1, d))]).astype(dtype)
+    model = fit(X, init=start, tol=0, max_iter=4)
+    assert_certified(model, X)
+    assert len(np.unique(model.labels_)) == k
+
+
 @pytest.mark.parametrize("d", [1, 2, 8, 9, 17, 64])
 def test_rows_halfway_between_centers(rng, d, dtype):
     """The gap is zero, or a rounding error: no float32 score can tell."""
@@ -133,7 +144,7 @@ def test_pruned_iterations_equal_plain_lloyd(seed):
     assert_follows_plain_lloyd(X, start, int(rng.integers(3, 9)), weight)
 
 
-@pytest.mark.parametrize(("d", "k", "groups"), [(3, 200, 1), (16, 210, 3), (48, 300, 6), (12, 193, 2)])
+@pytest.mark.parametrize(("d", "k", "groups"), [(3, 200, 1), (16, 210, 3), (48, 300, 6), (12, 193, 2), (260, 60, 5)])
 def test_group_bounds_equal_plain_lloyd(rng, d, k, groups, dtype):
     X = rounded((rng.normal(size=(60, d))[rng.integers(60, size=700)] * 4 + rng.normal(size=(700, d))).astype(dtype))
     start = X[rng.choice(700, k, replace=False)]

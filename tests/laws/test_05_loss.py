@@ -62,6 +62,11 @@ def test_history_with_an_outlier_in_its_own_cluster(rng, far, dtype):
     assert_history_of(X, X[[17, 0, 1, 2]])
 
 
+def test_history_where_most_first_centers_lie_far_outside(rng, dtype):
+    X = blobs(rng, 300, 3, dtype)
+    assert_history_of(X, np.concatenate([X[:2], np.full((4, 3), 1e20, dtype)]))
+
+
 def test_history_where_the_cost_becomes_zero(rng, dtype):
     X = rng.normal(size=(6, 9)).astype(dtype)[rng.integers(6, size=90)]
     weight = 10.0 ** rng.uniform(-12, 12, 90)

@@ -144,7 +144,7 @@ print(peak.bytes)
 
 def test_budget_too_small_says_what_is_needed(rng, tmp_path):
     path = write_npy(tmp_path / "x.npy", rng.normal(size=(10_000, 3)))
-    needed = 24 * 10_000 + statistics_bytes(2, 3) + 4 * 64 * 24
+    needed = 24 * 10_000 + statistics_bytes(2, 3, 8) + 5 * 64 * 24
     with gpuclust.config_context(memory=needed - 1), pytest.raises(DeviceMemoryError, match=f"at least {needed} bytes"):
         fit(path, n_clusters=2)
     with gpuclust.config_context(memory=needed):

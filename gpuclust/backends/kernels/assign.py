@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from .bounds import DOWN, INF, UP, all_rows, least_lower, now_lower, since_lower, since_upper, survivors, unsettled
+from .bounds import DOWN, FAR, INF, UP, all_rows, least_lower, now_lower, since_lower, since_upper, survivors, unsettled
 from .direct import nearest_direct
-from .pack import centre_quad, centre_rows, centre_tiles, coming_row, padded, row_norms, tile_rows
+from .pack import centre_rows, centre_tiles, padded, row_norms, tile_rows
 from .sums import move_row
-from .tile import LANES, PANEL, QUAD, TRIALS, tile_diff, tile_dot, tile_norm, wide_dot
+from .tile import LANES, PANEL, QUAD, TRIALS, tile_diff, tile_dot, tile_norm
+from .wide import score_wide, score_wide_group
 
 KEEP, MAKE, NONE = range(3)  # bounds: use and renew; make them anew; do without
 TINY = np.float32(1e-37)  # above the underflow error of any score, far below any distance that float32 can hold
@@ -57,6 +58,8 @@ class Room(NamedTuple):
     clear: Any
     low: Any
     work: Any
+    score: Any
+    picks: Any
 
 
 class State(NamedTuple):
@@ -90,7 +93,7 @@ def _lower_bounds(m, diff, delta, norm, score, low):
     """low [m] <- lower bounds of the distances to all centres whose score is at least score [m].
 
     With L = sqrt(score + |x|^2), a centre farther out than |x| + L is at least L away whatever its score's error; for
-    the others `_margin` holds with norm |x| + L. An infinite score (no such centre) gives +inf.
+    the others `_margin` holds with norm |x| + L. Where there is no such centre, or its score overflowed, it is FAR.
     """
     for r in range(m):
         xn = np.sqrt(norm[r])
@@ -98,16 +101,16 @@ def _lower_bounds(m, diff, delta, norm, score, low):
         reach = np.sqrt(max(square, np.float32(0)))
         exact = square - _margin(diff, delta, xn, xn + reach, reach)
         bound = np.sqrt(max(exact, np.float32(0))) * DOWN
-        low[r] = INF if square == INF else bound
+        low[r] = min(bound, FAR) if square < INF else FAR
 
 
 @njit
-def _score_group(xt, tiles, d, diff, cen, g, first, second, index):
-    """Best two of one group for every packed row."""
+def _score_panels(xt, tiles, d, diff, cen, start, stop, first, second, index):
+    """Best two of the centres in panels start .. stop for every packed row."""
     first[: tiles * LANES] = INF
     second[: tiles * LANES] = INF
     index[: tiles * LANES] = 0
-    for p in range(cen.group_start[g], cen.group_start[g + 1]):
+    for p in range(start, stop):
         at, j0 = p * PANEL * d, np.int32(p * PANEL)
         for t in range(tiles):
             x_off, r_off = t * LANES * d, t * LANES
@@ -153,73 +156,58 @@ def _choose(g, way, rows, m, label, lowers, tight, group_of, scored, chosen):
 
 
 @njit
-def _score_wide(X, rows, m, cen, line, norm, state):
-    """Best two of all centres for rows of many features: four rows at a time, as they lie."""
-    one, two, best, norms, pitch = state.one, state.two, state.best, cen.norms, padded(X.shape[1])
-    score = np.empty(TRIALS * QUAD, np.float32)
-    for at in range(0, m, QUAD):
-        centre_quad(X, rows, at, m, cen.shift, cen.scale, line)
-        row_norms(line[: QUAD * pitch].reshape(QUAD, pitch), QUAD, norm[at:])
-        one[at : at + QUAD], two[at : at + QUAD], best[at : at + QUAD] = INF, INF, 0
-        for j in range(0, norms.shape[0], TRIALS):
-            ahead = coming_row(rows, at, m, j // TRIALS, X.shape[1])
-            wide_dot(line, cen.lines, j * pitch, pitch, score, 0, QUAD, X, ahead)
-            for c in range(TRIALS):
-                for q in range(QUAD):
-                    s, r = norms[j + c] + score[c * QUAD + q], at + q
-                    if s < one[r]:
-                        one[r], two[r], best[r] = s, one[r], j + c
-                    elif s < two[r]:
-                        two[r] = s
-
-
-@njit
 def _score_one(X, rows, m, cen, d, diff, room, state):
-    """Scores of a batch where all centres are one group."""
+    """Scores of a batch against all centres at once."""
     if cen.lines.shape[0]:
-        _score_wide(X, rows, m, cen, room.xt, room.norm, state)
+        score_wide(X, rows, m, cen, room.xt, room, state)
     else:
         centre_tiles(X, rows, m, cen.shift, cen.scale, room.xt)
         tiles = (m + LANES - 1) // LANES
         for t in range(tiles):
             tile_norm(room.xt, t * LANES * d, d, room.norm, t * LANES)
-        _score_group(room.xt, tiles, d, diff, cen, 0, state.one, state.two, state.best)
+        _score_panels(room.xt, tiles, d, diff, cen, 0, cen.group_start[-1], state.one, state.two, state.best)
     state.runner[:m] = state.two[:m]
     state.scored[:m] = True
 
 
 @njit
 def _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, room, state):
-    """Scores of a batch against the groups that each row's bounds leave open."""
+    """Scores of a batch against the groups that each row's bounds leave open; how many pairs of row and group."""
     one, two, best, runner, scored = state.one, state.two, state.best, state.runner, state.scored
     row_norms(room.line, m, room.norm)
     for r in range(m):
         one[r], two[r], runner[r], best[r] = INF, INF, INF, 0
         scored[r] = tight[r] == INF
-    packed = False
+    packed, wide, pairs = False, cen.lines.shape[0] > 0, 0
     for g in range(cen.group_start.shape[0] - 1):
         count = _choose(g, cen.group[g], rows, m, label, lowers, tight, cen.group_of, scored, room.chosen)
         if count == 0:
             continue
-        if not (packed and count == m):
-            tile_rows(room.line, room.chosen, count, room.xt)
-            packed = count == m
-        _score_group(room.xt, (count + LANES - 1) // LANES, d, diff, cen, g, room.first, room.second, room.index)
+        pairs += count
+        if wide:
+            score_wide_group(room.line, room.chosen, count, cen, g, room, room.first, room.second, room.index)
+        else:
+            if not (packed and count == m):
+                tile_rows(room.line, room.chosen, count, d, room.xt)
+                packed = count == m
+            start, stop, tiles = cen.group_start[g], cen.group_start[g + 1], (count + LANES - 1) // LANES
+            _score_panels(room.xt, tiles, d, diff, cen, start, stop, room.first, room.second, room.index)
         _merge_group(room.chosen, count, g, cen.group[g], rows, diff, delta, room, lowers, one, two, best, runner)
+    return pairs
 
 
 @njit
 def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, diff, delta, room, state):
     """state.label[:m] <- new labels of rows[:m], whose own centres are at most `tight` away (+inf: not known).
 
-    Bounds are renewed where they are kept (upper is not empty).
+    Bounds are renewed where they are kept (upper is not empty). Returns how many pairs of row and group were scored.
     """
-    d = X.shape[1]
-    if cen.group_start.shape[0] == 2:
+    d, pairs = X.shape[1], m
+    if cen.group_start.shape[0] == 2 or not upper.shape[0]:
         _score_one(X, rows, m, cen, d, diff, room, state)
     else:
         centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
-        _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, room, state)
+        pairs = _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, room, state)
     _certify(m, diff, delta, room.norm, state.one, state.two, room.reach, room.clear)
     if upper.shape[0]:
         _lower_bounds(m, diff, delta, room.norm, state.one, room.low)
@@ -227,6 +215,7 @@ def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, diff, delt
         _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, room, state)
     else:
         _settle_plain(X, rows, m, cen, room, state)
+    return pairs
 
 
 @njit
@@ -244,7 +233,7 @@ def _certify(m, diff, delta, norm, one, two, reach, clear):
         dist = np.sqrt(square)
         own = _margin(diff, delta, xn, inflate * (xn + dist), dist * inflate)
         far = np.sqrt(square + own)
-        clear[r] = two[r] - one[r] > own + _margin(diff, delta, xn, xn + far, far)
+        clear[r] = far < FAR and two[r] - one[r] > own + _margin(diff, delta, xn, xn + far, far)
         reach[r] = far * UP
 
 
@@ -302,9 +291,10 @@ def _room(batch, d, k):
     """Scratch of one thread."""
     f32 = np.float32
     return Room(
-        np.empty((batch, d), f32), np.empty(batch * d, f32), np.empty(batch, f32), np.empty(batch, np.int64),
+        np.empty((batch, padded(d)), f32), np.empty(batch * d, f32), np.empty(batch, f32), np.empty(batch, np.int64),
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
         np.empty(batch, np.bool_), np.empty(batch, f32), np.empty(k),
+        np.empty(TRIALS * QUAD, f32), np.empty(batch, np.int64),
     ), State(
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
         np.empty(batch, np.bool_), np.empty(batch, np.int32),
@@ -319,8 +309,8 @@ def lloyd_pass(
 
     X [n, d] IN, weight f64 [n] or [0] IN; label i32 [n], upper, lower f32 [n], lowers f32 [n, groups] (one group: [n,
     0]) IN/OUT; magic f64 [K, d + 1] IN; sums f64 [threads, (k + 1) K (d + 1)] OUT (row k takes what had no cluster);
-    moved i64 [threads, 2] OUT: rows that moved, rows that were scored. The bounds of `window` rows are tested together,
-    the survivors gathered into batches; both stay in the cache.
+    moved i64 [threads, 2] OUT: rows that moved, pairs of row and group that were scored. The bounds of `window` rows
+    are tested together, the survivors gathered into batches; both stay in the cache.
     """
     n, d = X.shape
     k, width = cen.centers.shape[0], magic.shape[0] * (d + 1)
@@ -337,10 +327,11 @@ def lloyd_pass(
                 left = survivors(X, left, label, upper, lower, lowers, cen, active, tight)
             else:
                 left = all_rows(start, stop, active, tight)
-            scored += left
             for at in range(0, left, batch):
                 rows, m = active[at:], min(batch, left - at)
-                _score_batch(X, rows, m, label, above, below, belows, tight[at:], cen, diff, delta, room, state)
+                scored += _score_batch(
+                    X, rows, m, label, above, below, belows, tight[at:], cen, diff, delta, room, state
+                )
                 for r in range(m):
                     i, new = rows[r], state.label[r]
                     if new != label[i]:

@@ -11,6 +11,7 @@ from numba import njit
 from .direct import distance_estimate
 
 INF = np.float32(np.inf)
+FAR = np.float32(2.0**62)  # rows of a fit lie within 2^60; a centre whose score is not finite is farther away than this
 UP, DOWN = np.float32(1 + 2**-20), np.float32(1 - 2**-20)  # outward rounding of float32 bounds
 
 

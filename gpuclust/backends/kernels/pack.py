@@ -8,12 +8,14 @@ from .tile import LANES, QUAD, centre8, transpose8
 
 @njit
 def centre_rows(X, rows, m, shift, scale, line):
-    """line [m, d] <- (X[rows[:m]] - shift) * scale in line's dtype."""
+    """line [m, >= d] <- (X[rows[:m]] - shift) * scale in line's dtype, then zeros."""
     d = X.shape[1]
     for r in range(m):
         i, out = rows[r], line[r]
         for f in range(d):
             out[f] = (X[i, f] - shift[f]) * scale
+        for f in range(d, out.shape[0]):
+            out[f] = 0
 
 
 @njit(fastmath={"reassoc", "contract"})
@@ -52,9 +54,9 @@ def coming_row(rows, at, m, call, d):
 
 
 @njit
-def tile_rows(line, chosen, m, xt):
-    """xt [tiles, d, 16] <- line[chosen[:m]], transposed; lanes past m repeat the last row."""
-    d = line.shape[1]
+def tile_rows(line, chosen, m, d, xt):
+    """xt [tiles, d, 16] <- line[chosen[:m], :d], transposed; lanes past m repeat the last row."""
+    pitch = line.shape[1]
     whole = d // 8 * 8
     flat = line.ravel()
     for t in range((m + LANES - 1) // LANES):
@@ -62,7 +64,7 @@ def tile_rows(line, chosen, m, xt):
         for half in range(0, LANES, 8):
             at = t * LANES + half
             for f in range(0, whole, 8):
-                transpose8(flat, f, chosen, at, m - 1, d, xt, base + f * LANES + half)
+                transpose8(flat, f, chosen, at, m - 1, pitch, xt, base + f * LANES + half)
         for f in range(whole, d):
             for lane in range(LANES):
                 xt[base + f * LANES + lane] = line[chosen[min(t * LANES + lane, m - 1)], f]

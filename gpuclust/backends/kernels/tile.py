@@ -131,30 +131,30 @@ def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off, pitch):
 def _wide(op):
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        line, centers, c_off, pitch, out, o_off, stride, X, x_off = args
+        line, *starts, centers, c_off, pitch, out, o_off, stride, X, x_off = args
         real = context.get_value_type(kinds[0].dtype)
         lanes = 32 // real.get_abi_size(context.target_data)
         vec, size = ir.VectorType(real, lanes), real.get_abi_size(context.target_data)
-        rows = _data(context, builder, kinds[0], line, ir.Constant(I64, 0))
-        table = _data(context, builder, kinds[1], centers, c_off)
+        rows = [_data(context, builder, kinds[0], line, start) for start in starts]
+        table = _data(context, builder, kinds[5], centers, c_off)
+        centres = [builder.gep(table, [builder.mul(pitch, ir.Constant(I64, c))]) for c in range(TRIALS)]
         accs = [[cgutils.alloca_once(builder, vec) for _ in range(QUAD)] for _ in range(TRIALS)]
         for acc in (acc for some in accs for acc in some):
             builder.store(ir.Constant(vec, [0.0] * lanes), acc)
 
-        def load(base, number, f):
-            at = builder.add(builder.mul(pitch, ir.Constant(I64, number)), f)
-            return builder.load(builder.bitcast(builder.gep(base, [at]), vec.as_pointer()), align=size)
+        def load(base, f):
+            return builder.load(builder.bitcast(builder.gep(base, [f]), vec.as_pointer()), align=size)
 
-        coming = _data(context, builder, kinds[7], X, x_off)
+        coming = _data(context, builder, kinds[11], X, x_off)
         with cgutils.for_range(builder, builder.udiv(pitch, ir.Constant(I64, lanes))) as loop:
             f = builder.mul(loop.index, ir.Constant(I64, lanes))
             _prefetch(builder, builder.gep(coming, [f]))
-            coefs = [load(table, c, f) for c in range(TRIALS)]
+            coefs = [load(centre, f) for centre in centres]
             for r in range(QUAD):
-                x = load(rows, r, f)
+                x = load(rows[r], f)
                 for c, coef in enumerate(coefs):
                     builder.store(_term(builder, op, x, coef, builder.load(accs[c][r])), accs[c][r])
-        base = _data(context, builder, kinds[4], out, o_off)
+        base = _data(context, builder, kinds[8], out, o_off)
         for c in range(TRIALS):
             for r in range(QUAD):
                 at = builder.add(builder.mul(stride, ir.Constant(I64, c)), ir.Constant(I64, r))
@@ -184,16 +184,16 @@ def _lane_sum(builder, v):
 
 
 def _wide_tile(op):
-    def typed(typingctx, line, centers, c_off, pitch, out, o_off, stride, X, x_off):
+    def typed(typingctx, line, r0, r1, r2, r3, centers, c_off, pitch, out, o_off, stride, X, x_off):
         i = types.intp
-        return types.void(line, centers, i, i, out, i, i, X, i), _wide(op)
+        return types.void(line, i, i, i, i, centers, i, i, out, i, i, X, i), _wide(op)
 
     return typed
 
 
-# (line, centers, c_off, pitch, out, o_off, stride, X, x_off): four rows, line [4, pitch], and three centres, centers
-# [3, pitch] from c_off; pitch is a multiple of 8. out[c * stride + r] from o_off <- the sum over the features.
-# Meanwhile the memory is asked for the row at X[x_off:].
+# (line, r0, r1, r2, r3, centers, c_off, pitch, out, o_off, stride, X, x_off): four rows of length pitch from line[r0]
+# ... line[r3], and three centres, centers [3, pitch] from c_off; pitch is a multiple of 8. out[c * stride + r]
+# from o_off <- the sum over the features. Meanwhile the memory is asked for the row at X[x_off:].
 wide_dot = intrinsic(_wide_tile("dot"))
 wide_diff = intrinsic(_wide_tile("diff"))
 

@@ -27,7 +27,9 @@ def _wide_costs(X, rows, m, origin, scale, centers, line, out):
         centre_quad(X, rows, at, m, origin, scale, line)
         for c in range(0, out.shape[0], TRIALS):
             ahead = coming_row(rows, at, m, c // TRIALS, X.shape[1])
-            wide_diff(line, centers, c * pitch, pitch, flat, c * batch + at, batch, X, ahead)
+            wide_diff(
+                line, 0, pitch, 2 * pitch, 3 * pitch, centers, c * pitch, pitch, flat, c * batch + at, batch, X, ahead
+            )
 
 
 @njit
@@ -42,7 +44,7 @@ def tile_costs(X, start, m, origin, scale, panels, line, chosen, xt, out):
     centre_rows(X, chosen, m, origin, scale, line)
     for r in range(m):
         chosen[r] = r
-    tile_rows(line, chosen, m, xt)
+    tile_rows(line, chosen, m, d, xt)
     coefficients, flat = panels.ravel(), out.ravel()
     for p in range(panels.shape[0]):
         for t in range((m + LANES - 1) // LANES):

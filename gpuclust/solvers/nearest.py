@@ -1,0 +1,33 @@
+"""Labels of rows that nobody has looked at yet: a pass that only looks for NaN is saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Backend, Centers, Chunk
+
+
+class NotFiniteError(ValueError):
+    """A row has a value that is NaN or infinite."""
+
+
+def nearest(backend: Backend, chunk: Chunk, stage: Centers) -> Any:
+    """Labels i32 [n] of a chunk.
+
+    Raises
+    ------
+    NotFiniteError
+        With the row and the feature.
+    """
+    label = backend.nearest(chunk.X, stage)
+    if label.min() < 0:
+        row = int(np.flatnonzero(backend.to_host(label) < 0)[0])
+        values = backend.to_host(chunk.X[row : row + 1])[0]
+        feature = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise NotFiniteError(
+            f"Input X contains NaN or infinity: row {chunk.start + row}, feature {feature}. Drop or impute such rows"
+            " first, for example with sklearn.impute.SimpleImputer."
+        )
+    return label
