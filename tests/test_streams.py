@@ -484,20 +484,32 @@ def test_number_of_passes(X, tmp_path):
 
 def test_planner():
     def rows(n_rows, row_bytes, chunk_size=None):
-        return plan.plan(n_rows, 10, row_bytes, 20, chunk_size).rows
+        return plan.plan(n_rows, row_bytes, 50_000, chunk_size).rows
 
-    sums = plan.statistics_bytes(20, 10)
-    assert sums == 10 * 2 * 8 * 21 * 11
     assert rows(10**6, 100, 12345) == 12345
     assert rows(10**6, 100) == plan.DEFAULT_CHUNK // 100
     with gpuclust.config_context(memory="60MB"):
-        assert rows(10**6, 200) == (60_000_000 - 24_000_000 - sums) // 800
-        assert rows(None, 200) == (60_000_000 - sums) // 800
-        assert plan.plan(10**6, 10, 200, 20, None).bounds == (60_000_000 - 24_000_000 - sums) // 4
-        with pytest.raises(DeviceMemoryError, match=f"Allow at least {240_025_600 + sums} bytes"):
+        assert rows(10**6, 200) == (60_000_000 - 24_000_000 - 50_000) // 1000
+        assert rows(None, 200) == (60_000_000 - 50_000) // 1000
+        assert plan.plan(10**6, 200, 50_000, None).bounds == (60_000_000 - 24_000_000 - 50_000) // 5
+        with pytest.raises(DeviceMemoryError, match=f"Allow at least {240_000_000 + 5 * 64 * 100 + 50_000} bytes"):
             rows(10**7, 100)
     with gpuclust.config_context(memory="900GB"):
         assert rows(10**6, 100) == plan.DEFAULT_CHUNK // 100
+
+
+def test_statistics_of_more_clusters_and_wider_values_take_more():
+    one = plan.statistics_bytes(100, 10, 4)
+    assert one >= 2 * 8 * 101 * 11
+    assert plan.statistics_bytes(1000, 10, 4) > 5 * one
+    assert plan.statistics_bytes(100, 10, 8) > one
+
+
+def test_rows_that_an_iterable_had_to_count_are_planned_for(rng):
+    X = rng.normal(size=(40_000, 4))
+    data = gpuclust.stream([X[i : i + 100] for i in range(0, len(X), 100)])
+    with gpuclust.config_context(memory=24 * len(X)), pytest.raises(DeviceMemoryError, match="Allow at least"):
+        KMeans(2, init=X[:2], n_init=1, device="cpu").fit(data)
 
 
 # --- arrays are left alone ---
