@@ -34,3 +34,13 @@ def assign(X: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def inertia(X: np.ndarray, centres: np.ndarray) -> float:
     """Return the sum of squared distances to the nearest centre, correctly rounded over the rows."""
     return math.fsum(assign(X, centres)[1])
+
+
+def next_fall(X: np.ndarray, centres: np.ndarray) -> float:
+    """Return the share of the inertia that moving the centres to the means of their rows takes away."""
+    labels, costs = assign(X, centres)
+    rows = np.bincount(labels, minlength=len(centres))
+    sums = [np.bincount(labels, X[:, f].astype(np.float64) - centres[:, f].astype(np.float64)[labels], len(centres))
+            for f in range(X.shape[1])]  # fmt: skip
+    fall = sum((s[rows > 0] ** 2 / rows[rows > 0]).sum() for s in sums)
+    return float(fall / math.fsum(costs))
