@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 TILE_BYTES = 32 << 20
+SHORT = 1e-7  # of the inertia; rounding the centres to float32 alone makes up to 2e-8 (case F)
 
 
 def assign(X: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,3 +46,8 @@ def next_fall(X: np.ndarray, centres: np.ndarray) -> float:
             for f in range(X.shape[1])]  # fmt: skip
     fall = sum((s[rows > 0] ** 2 / rows[rows > 0]).sum() for s in sums)
     return float(fall / math.fsum(costs))
+
+
+def stopped_short(row: dict[str, Any]) -> bool:
+    """Return whether a library took for a fixed point what is none."""
+    return bool(row.get("next_fall", 0.0) > SHORT)

@@ -8,7 +8,7 @@ peer that takes ``--stop`` times the fastest peer's time so far is ended and lis
 the fastest. Inertia is recomputed for everybody in float64 from the returned centres; "off ref." is its
 relative distance from scikit-learn on float64 data (``fixed``) or from scikit-learn's lloyd (``converge``).
 With ``tol=0`` a library that stops before the limit although one more exact iteration would lower the inertia
-by more than 1e-9 of it "stopped short" (faiss: its float32 objective no longer changed) and does not count.
+by more than 1e-7 of it "stopped short" (faiss: its float32 objective no longer changed) and does not count.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import data, exact
+from .exact import stopped_short
 from .measure import Measure, summarise
 from .peers import OURS, PEERS
 from .record import Recorder, parser, scratch
@@ -34,7 +35,6 @@ FIXED_ONLY = ("sklearn-float64",)  # 20 iterations of exact arithmetic say what 
 ONCE = ("sklearn-elkan", "fastkmeans", "sklearn-float64")  # far from the fastest: one repeat settles it
 ESSENTIAL = (OURS, "sklearnex", "sklearn-lloyd")  # always run; the others within --budget
 REFERENCES = ("sklearn-float64", "sklearn-lloyd")  # inertia is compared with the first of these that ran
-SHORT = 1e-9  # share of the inertia by which one more iteration lowers it: more at no fixed point, less by rounding
 SETTINGS = {"fixed": (20, (0.0,), 2.0), "converge": (300, (1e-4, 0.0), 1.2)}  # max_iter, tols, stop factor
 TARGETS = {"fixed": (1.7, 1.0), "converge": (2.5, 1.3)}  # geometric mean, worst case
 COLUMNS = (
@@ -163,7 +163,6 @@ class Contest:
                 row["inertia"] = exact.inertia(X, self.centres[library])
                 if self.tol == 0 and row["n_iter"] and row["n_iter"] < self.max_iter:  # it says that it has converged
                     row["next_fall"] = exact.next_fall(X, self.centres[library])
-                    row["short"] = row["next_fall"] > SHORT
             if first := self.team.warmup.get(library):
                 row.update(warmup=first.wall, warmup_extra_mb=first.extra_mb)
         reference = next(
@@ -190,7 +189,7 @@ def excused(library: str, mode: str, tol: float, late: bool) -> str | None:
 def compare(rows: list[dict[str, Any]], case: data.Case) -> dict[str, Any] | None:
     """Return ours against the fastest peer of one case."""
     ours = next((r for r in rows if r["library"] == OURS and "wall" in r), None)
-    others = [r for r in rows if PEERS[r["library"]].rival and "wall" in r and not r.get("short")]
+    others = [r for r in rows if PEERS[r["library"]].rival and "wall" in r and not stopped_short(r)]
     if ours is None or not others:
         return None
     best = min(others, key=lambda r: r["wall"])
@@ -243,7 +242,7 @@ def print_rows(case: data.Case, tol: float, rows: list[dict[str, Any]]) -> None:
     body = []
     for r in rows:
         wall = r.get("wall", f"> {r['stopped_after']:.1f}" if "stopped_after" in r else None)
-        remark = r.get("skipped") or r.get("failed") or ("stopped short" if r.get("short") else r["note"])
+        remark = r.get("skipped") or r.get("failed") or ("stopped short" if stopped_short(r) else r["note"])
         marks = (["contended"] if r.get("contended") else []) + ([remark] if remark else [])
         numbers = [
             r.get(f) for f in ("cpu", "n_iter", "inertia", "inertia_off", "extra_mb", "max_other", "warmup")

@@ -59,7 +59,6 @@ class Room(NamedTuple):
     low: Any
     work: Any
     score: Any
-    picks: Any
 
 
 class State(NamedTuple):
@@ -293,8 +292,7 @@ def _room(batch, d, k):
     return Room(
         np.empty((batch, padded(d)), f32), np.empty(batch * d, f32), np.empty(batch, f32), np.empty(batch, np.int64),
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
-        np.empty(batch, np.bool_), np.empty(batch, f32), np.empty(k),
-        np.empty(TRIALS * QUAD, f32), np.empty(batch, np.int64),
+        np.empty(batch, np.bool_), np.empty(batch, f32), np.empty(k), np.empty(TRIALS * QUAD, f32),
     ), State(
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
         np.empty(batch, np.bool_), np.empty(batch, np.int32),
