@@ -11,7 +11,7 @@ from gpuclust.solvers.scan import scan
 from gpuclust.solvers.seeding import plus_plus, random_rows
 
 from .cases import KINDS, blobs, wide_weights
-from .oracle import direct_labels
+from .oracle import direct_labels, lloyd
 from .runs import differences, fit, seeds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -114,5 +114,10 @@ def test_fuzz_repetition(seed):
     dtype, d = [np.float32, np.float64][rng.integers(2)], int(rng.integers(1, 12))
     X = KINDS[rng.choice(["blobs", "uniform", "offset", "integers", "negative_zeros"])](rng, 120, d, dtype)
     weight = rng.integers(1, 9, 120).astype(float)
-    how = {"init": X[:4]} if seed % 2 else {"n_clusters": 4, "init": "k-means++", "random_state": seed}
+    how = {"n_clusters": 4, "init": "k-means++", "random_state": seed}
+    if seed % 2:
+        first = np.sort(np.unique(X, axis=0, return_index=True)[1])[:4]
+        how = {"init": X[first]}
+        if any(len(np.unique(step.labels)) < len(first) for step in lloyd(X, X[first], 300, weight)):
+            pytest.skip("an empty cluster is given one row, whatever its weight: relocation is exempt from the law")
     assert_repetition(X, weight, **how)
