@@ -20,21 +20,9 @@ from sparse_rows import (
 )
 
 from gpuclust import KMeans
-from gpuclust.backends import cpu, sparse, threads
+from gpuclust.backends import sparse
 from gpuclust.backends.cpu import CPUBackend
 from gpuclust.data.array import ArraySource
-
-
-@pytest.fixture
-def cut_for(monkeypatch):
-    """Return a function that makes the kernels cut their work for so many threads, whatever the machine has."""
-
-    def cut(count):
-        for module in (cpu, threads):
-            monkeypatch.setattr(module, "thread_count", lambda: count)
-
-    return cut
-
 
 # Law 1: partitions
 
@@ -50,12 +38,12 @@ def test_chunks_do_not_show(init, dtype):
 
 
 @DTYPES
-def test_threads_do_not_show(dtype, cut_for):
+def test_threads_do_not_show(dtype, pretend_threads):
     X = rows(1500, 60, dtype)
-    cut_for(1)
+    pretend_threads(1)
     one = fit(X, "k-means++", n_clusters=9)
     for count in (2, 5):
-        cut_for(count)
+        pretend_threads(count)
         many = fit(X, "k-means++", n_clusters=9)
         assert_same_bits(many, one)
         np.testing.assert_array_equal(many.transform(X), one.transform(X))

@@ -14,12 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..backends.base import Backend, Centers, Chunk
-from ..backends.frame import Frame
-from ..backends.layout import Layout
 from ..backends.select import select
 from ..backends.statistics import Cost
 from ..data.source import Source
-from ..solvers.nearest import NotFiniteError, nearest
+from ..solvers.nearest import NotFiniteError, nearest, staged
 from ..validation import is_stream, open_source
 
 
@@ -139,9 +137,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
             raise
 
     def _stage(self, source: Source) -> Centers:
-        centers = self.cluster_centers_.astype(np.float64)
-        frame = Frame.around(centers, source.dtype, centre=not source.sparse)
-        return source.backend.pack(centers, frame, Layout.build(centers, 1), None)
+        return staged(source, self.cluster_centers_.astype(np.float64))
 
     def _return(self, X: Any, backend: Backend, parts: list[Any]) -> Any:
         """Parts joined, on the device for device input, on the host for everything else."""

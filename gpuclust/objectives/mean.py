@@ -36,7 +36,7 @@ class Means:
 
 @dataclass(frozen=True)
 class Assigned:
-    """What the final pass returns: the rows that still moved, and the cost."""
+    """The rows that moved, and the cost of their labels."""
 
     delta: Delta
     cost: Cost
@@ -112,11 +112,6 @@ class Mean:
     def _moved(self, params: Means, centers: np.ndarray) -> Drift:
         return params.drift.after(params.centers, centers, float(self.frame.scale), self.layout)
 
-    def assign(self, backend: Backend, chunk: Chunk, centers: Centers) -> Assigned:
-        """Labels into the ledger, and their cost summed directly."""
-        delta = backend.reassign(chunk, centers)
-        return Assigned(delta, backend.cost(chunk, centers.host))
-
     def measure(self, source: Source, params: Means, delta: Delta) -> Final:
         """The direct cost of the labels as they stand, in a pass of its own, for whoever watches the iterations."""
         cost = source.fold(_measured, params.centers)
@@ -124,7 +119,7 @@ class Mean:
 
     def finish(self, source: Source, params: Means) -> Final:
         """One more assignment, to `params.centers`: its cost, and the same in terms."""
-        found = source.fold(self.assign, self.begin(source.backend, params))
+        found = source.fold(assign, self.begin(source.backend, params))
         return Final(found.cost, self._terms(params.sums + found.delta.sums, params.centers))
 
     def _terms(self, sums: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -139,6 +134,11 @@ class Mean:
         sums = sums.copy()
         solve.move_rows(top.X[:m], top.weight[:m], self.frame.magic, empty[:m], top.label[:m], sums.reshape(-1))
         return sums
+
+
+def assign(backend: Backend, chunk: Chunk, centers: Centers) -> Assigned:
+    """Labels into the ledger, and their cost summed directly."""
+    return Assigned(backend.reassign(chunk, centers), backend.cost(chunk, centers.host))
 
 
 def _measured(backend: Backend, chunk: Chunk, centers: np.ndarray) -> Cost:

@@ -7,6 +7,15 @@ from typing import Any
 import numpy as np
 
 from ..backends.base import Backend, Centers, Chunk
+from ..backends.frame import Frame
+from ..backends.layout import Layout
+from ..data.source import Source
+
+
+def staged(source: Source, centers: np.ndarray) -> Centers:
+    """Centres f64 [k, d] ready to label rows that were not scanned."""
+    frame = Frame.around(centers, source.dtype, centre=not source.sparse)
+    return source.backend.pack(centers, frame, Layout.build(centers, 1), None)
 
 
 class NotFiniteError(ValueError):

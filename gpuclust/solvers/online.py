@@ -21,12 +21,13 @@ from ..backends.base import Array, Backend, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.kernels import solve
 from ..backends.layout import Layout
-from ..backends.statistics import Cost, Delta
+from ..backends.statistics import Cost
 from ..data.array import ArraySource
 from ..data.source import Source
 from ..errors import DataError
+from ..objectives.mean import Assigned, assign
 from . import progress
-from .nearest import nearest
+from .nearest import nearest, staged
 from .scan import scan
 
 logger = logging.getLogger("gpuclust")
@@ -54,17 +55,6 @@ class Outcome(NamedTuple):
     running: Running
     n_steps: int
     cost: float  # smoothed cost of a batch per unit of weight
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A batch under the present centres: its exact sums and its cost."""
-
-    delta: Delta
-    cost: Cost
-
-    def merge(self, other: Seen) -> Seen:
-        return Seen(self.delta.merge(other.delta), self.cost.merge(other.cost))
 
 
 def run(
@@ -108,15 +98,11 @@ def step(
     return _reassigned(batch, Running(centers, counts), rules, random_state), seen.cost
 
 
-def _seen(batch: Source, centers: np.ndarray) -> Seen:
+def _seen(batch: Source, centers: np.ndarray) -> Assigned:
     frame = scan(batch, centre=not batch.sparse)
     batch.allocate("label", np.int32, -1)
     batch.allocate_bounds(1)
-    return batch.fold(_see, batch.backend.pack(centers, frame, Layout.build(centers, 1), None))
-
-
-def _see(backend: Backend, chunk: Chunk, centers: Centers) -> Seen:
-    return Seen(backend.reassign(chunk, centers), backend.cost(chunk, centers.host))
+    return batch.fold(assign, batch.backend.pack(centers, frame, Layout.build(centers, 1), None))
 
 
 def _reassigned(
@@ -290,9 +276,7 @@ def mass(source: Source) -> float:
 def label(source: Source, centers: np.ndarray) -> Cost:
     """The ledger's labels <- nearest of `centers` (f64 [k, d]); what that costs. One pass."""
     source.allocate("label", np.int32, 0)
-    frame = Frame.around(centers, source.dtype, centre=not source.sparse)
-    stage = source.backend.pack(centers, frame, Layout.build(centers, 1), None)
-    return source.fold(_label, stage)
+    return source.fold(_label, staged(source, centers))
 
 
 def _label(backend: Backend, chunk: Chunk, centers: Centers) -> Cost:

@@ -14,6 +14,7 @@ import numpy as np
 from ..backends.base import Backend, Centers, Chunk
 from ..backends.cpu import CPUBackend
 from ..backends.frame import Frame
+from ..backends.layout import Layout
 from ..backends.statistics import Cost, Top
 from ..data.array import ArraySource
 from ..data.source import Source
@@ -46,7 +47,7 @@ def parallel(source: Source, frame: Frame, k: int, random_state: np.random.Rando
 
 def _packed(source: Source, frame: Frame, centers: np.ndarray) -> Centers:
     centers = centers.astype(np.float64)
-    return source.backend.pack(centers, frame, source.layout(centers), None)
+    return source.backend.pack(centers, frame, Layout.build(centers, 1), None)
 
 
 def _nearer(backend: Backend, chunk: Chunk, stage: Centers, first: int) -> None:

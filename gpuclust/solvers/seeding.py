@@ -67,8 +67,19 @@ def first_row(source: Source, frame: Frame, random_state: np.random.RandomState)
 
 
 def random_rows(source: Source, k: int, random_state: np.random.RandomState) -> np.ndarray:
-    """k distinct rows in proportion to their weights, as scikit-learn draws them."""
+    """k distinct rows in proportion to their weights, as scikit-learn draws them.
+
+    Raises
+    ------
+    ValueError
+        If fewer rows have a weight.
+    """
     n, weight = source.n_rows, source.host_weight
+    if weight is not None and np.count_nonzero(weight) < k:
+        raise ValueError(
+            f"init='random' draws n_clusters={k} different rows of positive weight, and only"
+            f" {np.count_nonzero(weight)} have one: lower n_clusters, or use init='k-means++'."
+        )
     p = np.full(n, 1.0 / n) if weight is None else weight / weight.sum()
     return source.take(random_state.choice(n, size=k, replace=False, p=p))
 

@@ -108,6 +108,12 @@ def test_unit_weights_are_no_weights(rng, dtype):
         assert differences(fit(X, np.ones(300), n_clusters=6, init=init), fit(X, n_clusters=6, init=init)) == []
 
 
+def test_fewer_rows_of_positive_weight_than_clusters(rng, dtype):
+    X = rng.normal(size=(9, 2)).astype(dtype)
+    with pytest.raises(ValueError, match=r"n_clusters=3 .* only 2 have one: lower n_clusters"):
+        fit(X, np.r_[1.0, 2.0, np.zeros(7)], n_clusters=3, init="random", n_init=1)
+
+
 @pytest.mark.parametrize("seed", seeds(15, 400))
 def test_fuzz_repetition(seed):
     rng = np.random.default_rng(seed)

@@ -26,6 +26,7 @@ def test_fuzz(seed):
     n, d, k = int(rng.integers(30, 600)), int(rng.choice([1, 2, 3, 8, 9, 20])), int(rng.integers(1, 25))
     X = KINDS[kind](rng, n, d, [np.float32, np.float64][dtype])
     weight = WEIGHTS[rng.choice(["none", "integer"])](rng, n)
+    k = k if weight is None else min(k, np.count_nonzero(weight))
     model = fit(X, weight, n_clusters=k, init=str(rng.choice(["k-means++", "random"])), n_init=1, tol=0, random_state=seed)
     assert_never_rises(model.inertia_history_)
     assert len(model.inertia_history_) == model.n_iter_
