@@ -16,15 +16,18 @@ from .base import Array, Backend, Bounds, Centers, Chunk
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
 from .kernels.assign import PackedCenters
+from .kernels.cells import NO_CELLS, Cells, cells
 from .kernels.csr_assign import PackedCSR
 from .kernels.pack import padded
 from .kernels.tile import LANES, TRIALS, WIDE
-from .layout import Drift, Layout
+from .layout import Drift, Layout, divides
 from .packing import NO_WEIGHT, alias, pack_centers, rounding
 from .statistics import DD, Cost, Delta, Potentials, Scan, Top
 from .threads import limited, run, thread_count
 
 F = TypeVar("F", bound=Callable[..., Any])
+NO_BOUND: Final = np.empty(0, np.float32)
+NO_BOUNDS: Final = {"upper": NO_BOUND, "lower": NO_BOUND, "lowers": NO_BOUND[:, None]}
 WINDOW_BYTES: Final = 1 << 18
 BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
 
@@ -68,6 +71,14 @@ class Packed:
     @cached_property
     def dense(self) -> PackedCenters:
         return pack_centers(self.centers, self.frame, self.layout, self.drift)
+
+    def grid(self, rows: int) -> Cells:
+        """Cells where they pay: few features, and enough rows. Made for the first chunk that they pay for."""
+        if not divides(self.centers.shape[1], rows):
+            return NO_CELLS
+        if "cells" not in self.__dict__:
+            self.__dict__["cells"] = cells(self.centers, rows)
+        return self.__dict__["cells"]
 
     @cached_property
     def csr(self) -> PackedCSR:
@@ -121,7 +132,7 @@ class CPUBackend(Backend):
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         k, frame, threads = len(centers.host), centers.frame, thread_count()
         rows, w = chunk.rows, weights(chunk.weight)
-        ledger = rows["label"], rows["upper"], rows["lower"], rows["lowers"]
+        ledger = rows["label"], *(rows.get(name, none) for name, none in NO_BOUNDS.items())
         if sp.issparse(chunk.X):
             kept = centers.bounds == Bounds.KEEP
             return Delta(*sparse.reassign(chunk.X, w, ledger, centers.packed.csr, frame.magic, kept))
@@ -129,9 +140,10 @@ class CPUBackend(Backend):
         sums = np.zeros((threads, (k + 1) * levels * columns))
         moved = np.zeros((threads, 2), np.int64)
         batch, window = batch_rows(columns - 1), window_rows(columns - 1, chunk.X.itemsize)
+        grid = centers.packed.grid(len(chunk.X)) if centers.bounds == Bounds.NONE else NO_CELLS
         run(
-            assign.lloyd_pass, chunk.X, w, *ledger, centers.packed.dense, *rounding(columns - 1), frame.magic, sums,
-            moved, int(centers.bounds), batch, window,
+            assign.lloyd_pass, chunk.X, w, *ledger, centers.packed.dense, grid, *rounding(columns - 1), frame.magic,
+            sums, moved, int(centers.bounds), batch, window,
         )  # fmt: skip
         total = sums.sum(axis=0).reshape(k + 1, levels, columns)[:k]
         count, pairs = moved.sum(axis=0).tolist()
@@ -144,8 +156,9 @@ class CPUBackend(Backend):
         if sp.issparse(X):
             sparse.nearest(X, label, centers.packed.csr)
         else:
-            diff, delta = rounding(X.shape[1])
-            run(assign.nearest_pass, X, label, centers.packed.dense, diff, delta, batch_rows(X.shape[1]))
+            d = X.shape[1]
+            sizes = batch_rows(d), window_rows(d, X.itemsize)
+            run(assign.nearest_pass, X, label, centers.packed.dense, centers.packed.grid(len(X)), *rounding(d), *sizes)
         return label
 
     @parallel

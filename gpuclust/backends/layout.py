@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .kernels.cells import AXES
 from .kernels.tile import PANEL, WIDE
 
 # Below so many centres one bound a row prunes as much as it costs; centres that share a bound. Measured.
 GROUPED_FROM, GROUP_SIZE = 192, 48
 WIDE_GROUPED_FROM, WIDE_GROUP_SIZE = 48, 12
+DIVIDED_FROM = 1 << 15  # rows from which on a grid of cells is worth making
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Drift:
         group = np.zeros(layout.groups)
         np.maximum.at(group, layout.group_of, step)
         return Drift(self.own + step, self.other + other, self.group + group)
+
+
+def divides(d: int, rows: int) -> bool:
+    """Whether rows are labelled by the cell that they lie in, and keep no bounds."""
+    return d <= AXES and rows >= DIVIDED_FROM
 
 
 def group_count(k: int, d: int, itemsize: int) -> int:

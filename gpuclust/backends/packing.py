@@ -9,11 +9,15 @@ import numpy as np
 from .frame import Frame
 from .kernels.assign import PackedCenters
 from .kernels.pack import padded
+from .kernels.short import REACH
 from .kernels.tile import PANEL, WIDE
 from .layout import Drift, Layout
 
+SHORT_FROM: Final = 32  # centres from which on a first look in 16-bit integers pays (measured)
+SHORT_FEATURES: Final = 32, 1 << 16  # and features; of more, the rounded length might push one out of 16 bits
 DIFFERENCE_UP_TO: Final = 8  # features; (x - c)^2 costs twice |c|^2 - 2 x.c and needs far fewer exact rechecks
 NO_WEIGHT: Final = np.empty(0)
+NOT_SHORT: Final = (np.empty(0, np.int32), np.empty(0, np.float32), 0.0)
 
 
 def alias(a: np.ndarray) -> np.ndarray:
@@ -29,7 +33,7 @@ def alias(a: np.ndarray) -> np.ndarray:
 
 
 def rounding(d: int) -> tuple[bool, np.float32]:
-    """Which form the scores take, and its error factor (see `kernels.assign._margin`)."""
+    """Which form the scores take, and its error factor (see `kernels.margins`)."""
     diff = d <= DIFFERENCE_UP_TO
     return diff, np.float32(1.05 * (d + (4 if diff else 8)) * 2.0**-24)
 
@@ -48,10 +52,29 @@ def pack_centers(centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift
     square = np.einsum("jf,jf->j", rounded, rounded, dtype=np.float64)
     norms = np.where(layout.real, 0.0 if diff else square[layout.order], np.inf).astype(np.float32)
     own, other, group, apart = loosening(drift)
+    short, lengths, astray = NOT_SHORT
+    if len(centers) >= SHORT_FROM and SHORT_FEATURES[0] <= d <= SHORT_FEATURES[1]:
+        short, lengths, astray = _shortened(placed, square[layout.order])
     return PackedCenters(
         np.ascontiguousarray(centers), np.ascontiguousarray(centers.T), panels if diff else panels * np.float32(-2),
-        lines, norms, layout.order, layout.start, layout.group_of, own, other, group, apart, frame.shift, frame.scale,
+        lines, short, lengths, norms, np.float32(astray), layout.order, layout.start,
+        layout.group_of, own, other, group, apart, frame.shift, frame.scale,
     )  # fmt: skip
+
+
+def _shortened(placed: np.ndarray, square: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Centres f32 [places, d] in integers, as the kernels of `kernels.short` read them, what turns them back, and the
+    largest share of a centre's length that rounding moved it by."""
+    d = placed.shape[1]
+    usable = (square > 0) & (square < np.inf)
+    length = np.sqrt(np.where(usable, square, 0.0))
+    scaled = placed * (REACH / np.where(usable, length, np.inf))[:, None]
+    scaled[~usable] = 0
+    whole = np.rint(scaled)
+    astray = np.sqrt(((scaled - whole) ** 2).sum(axis=1).max()) / REACH
+    pairs = np.pad(whole.astype(np.int16), ((0, 0), (0, d % 2))).view(np.int32)
+    panels = np.ascontiguousarray(pairs.reshape(-1, PANEL, pairs.shape[1]).transpose(0, 2, 1))
+    return panels.ravel(), (length * (-2.0 / REACH)).astype(np.float32), float(astray)
 
 
 def loosening(drift: Drift) -> tuple[np.ndarray, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..backends.base import Bounds
+from ..backends.layout import divides
 from ..backends.statistics import Delta
 
 KEEPING = 1.5  # to test the bounds of a row
@@ -18,13 +19,15 @@ class Pruning:
     of rows that move has halved, or after a while."""
 
     bounds: Bounds
-    worth: float  # share of scoring past the bounds up to which they pay
+    worth: float  # share of scoring past the bounds up to which they pay; 0: never
     moved: float = float("inf")  # rows that moved when they were last given up
     without: int = 0  # iterations since
 
     @classmethod
-    def start(cls, groups: int, k: int, d: int) -> Pruning:
-        """Without bounds: after their first move, the centres are elsewhere."""
+    def start(cls, groups: int, k: int, d: int, rows: int) -> Pruning:
+        """Without bounds: after their first move, the centres are elsewhere. Where cells tell the label, for good."""
+        if divides(d, rows):
+            return cls(Bounds.NONE, 0.0)
         scoring = 8.0 + 0.3 * d + k * d / (8.0 if d <= 8 else 33.0)
         renewing = 35.0 + 0.6 * d  # to tighten a bound in vain, gather the row and renew its bounds
         return cls(Bounds.NONE, GROUPED if groups > 1 else (scoring - KEEPING) / (scoring + renewing))
@@ -33,6 +36,8 @@ class Pruning:
         return replace(self, bounds=Bounds.MAKE)
 
     def after(self, delta: Delta, rows: int) -> Pruning:
+        if self.worth == 0:
+            return self
         if self.bounds == Bounds.NONE:
             first = self.moved == float("inf")
             if first and self.worth <= 0.5:

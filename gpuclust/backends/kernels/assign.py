@@ -4,9 +4,9 @@ Pruning keeps, for every row, an upper bound of the distance to its own centre a
 other centres (one group: Hamerly, SDM 2010; more: Ding et al., "Yinyang K-means", ICML 2015). Only rows whose bounds
 meet are looked at, and of those only the groups that can hold a nearer centre.
 
-Scores are float32. A label is accepted where the gap between the best two exceeds the rounding error of both (the
-bound is derived in `_margin`); the other rows are decided by `nearest_direct`. All distances here are in units of
-`frame.scale`.
+A label is accepted where the gap between the best two scores exceeds the rounding error of both (the bound is derived
+in `margins.py`). Where there are enough centres, scores are first integers (`short.py`); rows that these leave in doubt
+are scored in float32, and the last few are decided by `nearest_direct`. All distances are in units of `frame.scale`.
 """
 
 from typing import Any, NamedTuple
@@ -14,15 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from .bounds import DOWN, FAR, INF, UP, all_rows, least_lower, now_lower, since_lower, since_upper, survivors, unsettled
+from .bounds import DOWN, INF, UP, all_rows, least_lower, now_lower, since_lower, since_upper, survivors, unsettled
+from .cells import locate
 from .direct import nearest_direct
+from .margins import certify, lower_bounds
 from .pack import centre_rows, centre_tiles, padded, row_norms, tile_rows
+from .short import lay_short, score_short, short_pitch, short_slack, shorten_rows
 from .sums import move_row
 from .tile import LANES, PANEL, QUAD, TRIALS, tile_diff, tile_dot, tile_norm
 from .wide import score_wide, score_wide_group
 
 KEEP, MAKE, NONE = range(3)  # bounds: use and renew; make them anew; do without
-TINY = np.float32(1e-37)  # above the underflow error of any score, far below any distance that float32 can hold
+DOUBT = 0.3  # share of rows in doubt from which on a first look in integers costs more than it saves
 
 
 class PackedCenters(NamedTuple):
@@ -32,7 +35,10 @@ class PackedCenters(NamedTuple):
     centers_t: Any  # f64 [d, k]
     panels: Any  # f32 [panels * 6 * d]: -2 c (expanded form) or c (difference form), centred and scaled, [d, 6] each
     lines: Any  # f32 [panels * 6 * padded(d)]: -2 c, one after the other, where rows are wide; else [0]
+    short: Any  # i32 [panels * 6 * pairs]: c in integers, two i16 each, [pairs, 6] a panel; [0] without a first look
+    lengths: Any  # f32 [panels * 6]: what turns a product with such a centre into its part of a score
     norms: Any  # f32 [panels * 6]: |c|^2 or 0; +inf for padding
+    astray: Any  # f32: the largest share of its length that this moved a centre by
     order: Any  # i32 [panels * 6]: place in the panels -> index of the centre
     group_start: Any  # i64 [groups + 1]: first panel of each group
     group_of: Any  # i32 [k]
@@ -59,6 +65,12 @@ class Room(NamedTuple):
     low: Any
     work: Any
     score: Any
+    short: Any  # the lines in 16-bit integers, the same memory in pairs of them, each row's factor and error
+    pairs: Any
+    factor: Any
+    error: Any
+    laid: Any  # both as they were laid out
+    slack: Any
 
 
 class State(NamedTuple):
@@ -70,37 +82,6 @@ class State(NamedTuple):
     runner: Any  # second best inside the group of the best
     scored: Any  # whether the group of the present label was scored
     label: Any
-
-
-@njit
-def _margin(diff, delta, xn, cn, dist):
-    """Bound of |score - exact score| for a centre of norm cn at distance dist from a row of norm xn.
-
-    Expanded form |c|^2 - 2 x.c + |x|^2: rounding x and c to float32, d fused steps and |x|^2 itself give at most
-    (d + 8) 2^-24 (|x| + |c|)^2. Difference form: the inputs' rounding shifts the distance by eta = 2^-23 (|x| + |c|),
-    the sum adds (d + 4) 2^-24 relative. `delta` holds the factor of the form in use, with 5% for its own rounding.
-    """
-    total = xn + cn
-    eta = np.float32(1.3e-7) * total
-    if diff:
-        return delta * dist * dist + np.float32(2) * dist * eta + eta * eta + TINY
-    return delta * total * total + TINY
-
-
-@njit
-def _lower_bounds(m, diff, delta, norm, score, low):
-    """low [m] <- lower bounds of the distances to all centres whose score is at least score [m].
-
-    With L = sqrt(score + |x|^2), a centre farther out than |x| + L is at least L away whatever its score's error; for
-    the others `_margin` holds with norm |x| + L. Where there is no such centre, or its score overflowed, it is FAR.
-    """
-    for r in range(m):
-        xn = np.sqrt(norm[r])
-        square = score[r] + (np.float32(0) if diff else norm[r])
-        reach = np.sqrt(max(square, np.float32(0)))
-        exact = square - _margin(diff, delta, xn, xn + reach, reach)
-        bound = np.sqrt(max(exact, np.float32(0))) * DOWN
-        low[r] = min(bound, FAR) if square < INF else FAR
 
 
 @njit
@@ -122,11 +103,12 @@ def _score_panels(xt, tiles, d, diff, cen, start, stop, first, second, index):
 @njit
 def _merge_group(chosen, m, g, way, rows, diff, delta, room, lowers, one, two, best, runner):
     """Fold one group's best two into the rows' running best two, and renew the rows' bounds to the group."""
-    first, second, index, norm, near, low = room.first, room.second, room.index, room.norm, room.reach, room.low
+    first, second, index, norm = room.first, room.second, room.index, room.norm
+    near, low = room.reach, room.low
     if lowers.shape[0]:
         for s in range(m):
             near[s] = norm[chosen[s]]
-        _lower_bounds(m, diff, delta, near, first, low)
+        lower_bounds(m, diff, delta, near, first, low)
         for s in range(m):
             lowers[rows[chosen[s]], g] = since_lower(low[s], way)
     for s in range(m):
@@ -155,9 +137,15 @@ def _choose(g, way, rows, m, label, lowers, tight, group_of, scored, chosen):
 
 
 @njit
-def _score_one(X, rows, m, cen, d, diff, room, state):
+def _score_one(X, rows, m, cen, d, diff, short, room, state):
     """Scores of a batch against all centres at once."""
-    if cen.lines.shape[0]:
+    if short:
+        _shorten(X, rows, m, cen, room)
+        for r in range(m):
+            room.chosen[r] = r
+        lay_short(room, room.chosen, m, d)
+        score_short(room, m, d, cen, 0, cen.group_start[-1], state.one, state.two, state.best)
+    elif cen.lines.shape[0]:
         score_wide(X, rows, m, cen, room.xt, room, state)
     else:
         centre_tiles(X, rows, m, cen.shift, cen.scale, room.xt)
@@ -170,10 +158,16 @@ def _score_one(X, rows, m, cen, d, diff, room, state):
 
 
 @njit
-def _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, room, state):
+def _shorten(X, rows, m, cen, room):
+    centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
+    row_norms(room.line, m, room.norm)
+    shorten_rows(room.line, m, room.norm, cen.astray, room.short, room.factor, room.error)
+
+
+@njit
+def _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, short, room, state):
     """Scores of a batch against the groups that each row's bounds leave open; how many pairs of row and group."""
     one, two, best, runner, scored = state.one, state.two, state.best, state.runner, state.scored
-    row_norms(room.line, m, room.norm)
     for r in range(m):
         one[r], two[r], runner[r], best[r] = INF, INF, INF, 0
         scored[r] = tight[r] == INF
@@ -183,68 +177,65 @@ def _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, room, stat
         if count == 0:
             continue
         pairs += count
-        if wide:
+        if (short or not wide) and not (packed and count == m):
+            if short:
+                lay_short(room, room.chosen, count, d)
+            else:
+                tile_rows(room.line, room.chosen, count, d, room.xt)
+            packed = count == m
+        start, stop, tiles = cen.group_start[g], cen.group_start[g + 1], (count + LANES - 1) // LANES
+        if short:
+            score_short(room, count, d, cen, start, stop, room.first, room.second, room.index)
+        elif wide:
             score_wide_group(room.line, room.chosen, count, cen, g, room, room.first, room.second, room.index)
         else:
-            if not (packed and count == m):
-                tile_rows(room.line, room.chosen, count, d, room.xt)
-                packed = count == m
-            start, stop, tiles = cen.group_start[g], cen.group_start[g + 1], (count + LANES - 1) // LANES
             _score_panels(room.xt, tiles, d, diff, cen, start, stop, room.first, room.second, room.index)
         _merge_group(room.chosen, count, g, cen.group[g], rows, diff, delta, room, lowers, one, two, best, runner)
     return pairs
 
 
 @njit
-def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, diff, delta, room, state):
+def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, diff, delta, short, room, state):
     """state.label[:m] <- new labels of rows[:m], whose own centres are at most `tight` away (+inf: not known).
 
-    Bounds are renewed where they are kept (upper is not empty). Returns how many pairs of row and group were scored.
+    Bounds are renewed where they are kept (upper is not empty). Scores in integers (`short`) leave some rows in doubt:
+    their label is -1. Returns how many pairs of row and group were scored.
     """
     d, pairs = X.shape[1], m
+    room.slack[:m] = 0
     if cen.group_start.shape[0] == 2 or not upper.shape[0]:
-        _score_one(X, rows, m, cen, d, diff, room, state)
+        _score_one(X, rows, m, cen, d, diff, short, room, state)
     else:
-        centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
-        pairs = _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, room, state)
-    _certify(m, diff, delta, room.norm, state.one, state.two, room.reach, room.clear)
+        if short:
+            _shorten(X, rows, m, cen, room)
+        else:
+            centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
+            row_norms(room.line, m, room.norm)
+        pairs = _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, short, room, state)
+    if short:
+        short_slack(m, cen, state.best, room.error, room.slack)
+    certify(m, diff, delta, room.norm, state.one, state.two, room.slack, room.reach, room.clear)
     if upper.shape[0]:
-        _lower_bounds(m, diff, delta, room.norm, state.one, room.low)
-        _lower_bounds(m, diff, delta, room.norm, state.runner, room.second)
-        _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, room, state)
+        lower_bounds(m, diff, delta, room.norm, state.one, room.low)
+        lower_bounds(m, diff, delta, room.norm, state.runner, room.second)
+        _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, short, room, state)
     else:
-        _settle_plain(X, rows, m, cen, room, state)
+        _settle_plain(X, rows, m, cen, short, room, state)
     return pairs
 
 
 @njit
-def _certify(m, diff, delta, norm, one, two, reach, clear):
-    """Whether the best score is the nearest of the scored centres for sure; reach <- upper bound of its distance.
-
-    Its norm is not looked up: |c| <= |x| + distance, and the distance is at most D + sqrt(delta) (|x| + |c|) with
-    D the one that the score gives, so |c| <= (1 + s) / (1 - s) (|x| + D), s = sqrt(delta) (plus eta, far smaller).
-    """
-    s = np.sqrt(delta) + np.float32(1e-6)
-    inflate = (np.float32(1) + s) / (np.float32(1) - s)
-    for r in range(m):
-        xn = np.sqrt(norm[r])
-        square = max(one[r] + (np.float32(0) if diff else norm[r]), np.float32(0))
-        dist = np.sqrt(square)
-        own = _margin(diff, delta, xn, inflate * (xn + dist), dist * inflate)
-        far = np.sqrt(square + own)
-        clear[r] = far < FAR and two[r] - one[r] > own + _margin(diff, delta, xn, xn + far, far)
-        reach[r] = far * UP
-
-
-@njit
-def _settle_plain(X, rows, m, cen, room, state):
+def _settle_plain(X, rows, m, cen, short, room, state):
     order, best, clear, label = cen.order, state.best, room.clear, state.label
     for r in range(m):
-        label[r] = order[best[r]] if clear[r] else nearest_direct(X, rows[r], cen.centers_t, room.work)
+        if clear[r]:
+            label[r] = order[best[r]]
+        else:
+            label[r] = -1 if short else nearest_direct(X, rows[r], cen.centers_t, room.work)
 
 
 @njit
-def _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, room, state):
+def _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, short, room, state):
     """Labels, exact where the scores cannot tell, and bounds.
 
     room.low, room.second: lower bounds of the distance to the best scored centre and to the others of its group. The
@@ -261,6 +252,9 @@ def _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, room, s
                 sure, j, bound = True, old, own
             else:  # the true distance to the present centre is above own * DOWN^3
                 sure = sure and bound * UP < own * DOWN * DOWN * DOWN
+        if not sure and short:
+            out[r] = -1
+            continue
         if not sure:
             j = np.int32(nearest_direct(X, i, cen.centers_t, work))
             bound = np.float32(np.sqrt(work[j]) * cen.scale) * UP
@@ -286,38 +280,67 @@ def _finite(X, i):
 
 
 @njit
-def _room(batch, d, k):
+def _room(batch, d, k, short):
     """Scratch of one thread."""
-    f32 = np.float32
+    f32, some = np.float32, batch if short else 0
+    pairs = np.empty((some, short_pitch(d) // 2), f32)
     return Room(
         np.empty((batch, padded(d)), f32), np.empty(batch * d, f32), np.empty(batch, f32), np.empty(batch, np.int64),
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
         np.empty(batch, np.bool_), np.empty(batch, f32), np.empty(k), np.empty(TRIALS * QUAD, f32),
+        pairs.view(np.int16), pairs, np.empty(some, f32), np.empty(some, f32), np.empty((2, some), f32),
+        np.empty(batch, f32),
     ), State(
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
         np.empty(batch, np.bool_), np.empty(batch, np.int32),
     )  # fmt: skip
 
 
+@njit
+def _keep_doubts(rows, new, m, tight, active, own, left):
+    """active[left:], own[left:] <- the rows that were left in doubt (label -1); how many there are by now."""
+    for r in range(m):
+        if new[r] < 0:
+            active[left], own[left] = rows[r], tight[r]
+            left += 1
+    return left
+
+
+@njit
+def _move(X, rows, new, m, label, weight, magic, sums):
+    """Give rows[:m] the labels new[:m], but for -1, and their sums to the new clusters; how many moved."""
+    width, count = magic.size, 0
+    none = sums.shape[0] // width - 1
+    for r in range(m):
+        i, j = rows[r], new[r]
+        if j != label[i] and j >= 0:
+            old = label[i] if label[i] >= 0 else none
+            move_row(X, i, weight, magic, sums, j * width, old * width)
+            label[i] = j
+            count += 1
+    return count
+
+
 @njit(parallel=True, cache=True, nogil=True)
 def lloyd_pass(
-    X, weight, label, upper, lower, lowers, cen, diff, delta, magic, sums, moved, mode, batch, window, threads
+    X, weight, label, upper, lower, lowers, cen, grid, diff, delta, magic, sums, moved, mode, batch, window, threads
 ):
     """Assign every row, keep the bounds as `mode` says, and add what moved to `sums`.
 
     X [n, d] IN, weight f64 [n] or [0] IN; label i32 [n], upper, lower f32 [n], lowers f32 [n, groups] (one group: [n,
-    0]) IN/OUT; magic f64 [K, d + 1] IN; sums f64 [threads, (k + 1) K (d + 1)] OUT (row k takes what had no cluster);
-    moved i64 [threads, 2] OUT: rows that moved, pairs of row and group that were scored. The bounds of `window` rows
-    are tested together, the survivors gathered into batches; both stay in the cache.
+    0]) IN/OUT; grid: used where mode is NONE; magic f64 [K, d + 1] IN; sums f64 [threads, (k + 1) K (d + 1)] OUT (row k
+    takes what had no cluster); moved i64 [threads, 2] OUT: rows that moved, pairs of row and group that were scored.
+    The bounds of `window` rows are tested together, the survivors gathered into batches; both stay in the cache.
     """
     n, d = X.shape
-    k, width = cen.centers.shape[0], magic.shape[0] * (d + 1)
     for t in prange(threads):
-        room, state = _room(batch, d, k)
+        first_look = cen.short.shape[0] > 0
+        room, state = _room(batch, d, cen.centers.shape[0], first_look)
         active, tight = np.empty(window, np.int64), np.empty(window, np.float32)
-        open_, kept = np.empty(window, np.bool_), 0 if mode == NONE else n
+        open_, cell, found = np.empty(window, np.bool_), np.empty(window, np.int32), np.empty(window, np.int32)
+        kept = 0 if mode == NONE else n
         above, below, belows = upper[:kept], lower[:kept], lowers[:kept]
-        mine, count, scored = sums[t], 0, 0
+        mine, count, scored, seen, doubted = sums[t], 0, 0, 0, 0
         for start in range(t * window, n, threads * window):
             stop = min(start + window, n)
             if mode == KEEP:
@@ -325,34 +348,53 @@ def lloyd_pass(
                 left = survivors(X, left, label, upper, lower, lowers, cen, active, tight)
             else:
                 left = all_rows(start, stop, active, tight)
-            for at in range(0, left, batch):
-                rows, m = active[at:], min(batch, left - at)
-                scored += _score_batch(
-                    X, rows, m, label, above, below, belows, tight[at:], cen, diff, delta, room, state
-                )
-                for r in range(m):
-                    i, new = rows[r], state.label[r]
-                    if new != label[i]:
-                        old = label[i] if label[i] >= 0 else k
-                        move_row(X, i, weight, magic, mine, new * width, old * width)
-                        label[i] = new
-                        count += 1
+                if grid.side > 0:
+                    locate(X, start, left, grid, cen.centers, cell, open_, found)
+                    count += _move(X, active, found, left, label, weight, magic, mine)
+                    left = _keep_doubts(active, found, left, tight, active, tight, 0)
+            for look in range(1 if first_look else 0, -1, -1):
+                doubts = 0
+                for at in range(0, left, batch):
+                    rows, own, m = active[at:], tight[at:], min(batch, left - at)
+                    pairs = _score_batch(
+                        X, rows, m, label, above, below, belows, own, cen, diff, delta, look == 1, room, state
+                    )
+                    scored += pairs if look or not first_look else 0
+                    count += _move(X, rows, state.label, m, label, weight, magic, mine)
+                    if look:
+                        doubts = _keep_doubts(rows, state.label, m, own, active, tight, doubts)
+                if look:
+                    seen, doubted, left = seen + left, doubted + doubts, doubts
+            first_look = first_look and doubted <= DOUBT * seen
         moved[t, 0], moved[t, 1] = count, scored
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def nearest_pass(X, label, cen, diff, delta, batch, threads):
+def nearest_pass(X, label, cen, grid, diff, delta, batch, window, threads):
     """label i32 [n] OUT <- nearest centre of every row, -1 where a value is not finite; no bounds are kept."""
     n, d = X.shape
     none, nones = np.empty(0, np.float32), np.empty((0, 0), np.float32)
     for t in prange(threads):
-        room, state = _room(batch, d, cen.centers.shape[0])
-        rows, tight = np.empty(batch, np.int64), np.full(batch, INF)
-        for start in range(t * batch, n, threads * batch):
-            m = min(batch, n - start)
-            for r in range(m):
-                rows[r] = start + r
-            _score_batch(X, rows, m, label, none, none, nones, tight, cen, diff, delta, room, state)
-            for r in range(m):
-                finite = room.norm[r] < INF or _finite(X, start + r)
-                label[start + r] = state.label[r] if finite else -1
+        first_look, seen, doubted = cen.short.shape[0] > 0, 0, 0
+        room, state = _room(batch, d, cen.centers.shape[0], first_look)
+        active, tight = np.empty(window, np.int64), np.empty(window, np.float32)
+        cell, open_ = np.empty(window, np.int32), np.empty(window, np.bool_)
+        for start in range(t * window, n, threads * window):
+            left = all_rows(start, min(start + window, n), active, tight)
+            if grid.side > 0:
+                found = label[start : start + left]
+                locate(X, start, left, grid, cen.centers, cell, open_, found)
+                left = _keep_doubts(active, found, left, tight, active, tight, 0)
+            for look in range(1 if first_look else 0, -1, -1):
+                doubts = 0
+                for at in range(0, left, batch):
+                    rows, own, m = active[at:], tight[at:], min(batch, left - at)
+                    _score_batch(X, rows, m, label, none, none, nones, own, cen, diff, delta, look == 1, room, state)
+                    for r in range(m):
+                        finite = room.norm[r] < INF or _finite(X, rows[r])
+                        label[rows[r]] = state.label[r] if finite else -1
+                    if look:
+                        doubts = _keep_doubts(rows, state.label, m, own, active, tight, doubts)
+                if look:
+                    seen, doubted, left = seen + left, doubted + doubts, doubts
+            first_look = first_look and doubted <= DOUBT * seen

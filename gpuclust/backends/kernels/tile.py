@@ -60,32 +60,37 @@ def _scores(context, builder, op, width, xt, panel, start, d, vec):
     return [builder.load(acc) for acc in accs]
 
 
+def _keep_two(context, builder, scores, j0, arrays, at):
+    """Fold scores of centres j0, j0 + 1, ... into the best two, and the best's index, that arrays keep from `at`."""
+    kinds = (scores[0].type, scores[0].type, ir.VectorType(I32, scores[0].type.count))
+    places = [
+        builder.bitcast(_data(context, builder, numba_type, array, at), kind.as_pointer())
+        for (numba_type, array), kind in zip(arrays, kinds, strict=True)
+    ]
+    one, two, index = (builder.load(place, align=4) for place in places)
+    for c, v in enumerate(scores):
+        less = builder.fcmp_ordered("<", v, one)
+        loser = builder.select(less, one, v)
+        two = builder.select(builder.fcmp_ordered("<", loser, two), loser, two)
+        one = builder.select(less, v, one)
+        index = builder.select(less, _splat(builder, builder.add(j0, ir.Constant(I32, c)), kinds[2]), index)
+    for value, place in zip((one, two, index), places, strict=True):
+        builder.store(value, place, align=4)
+
+
 def _best_two(op):
     def codegen(context, builder, signature, args):
         kinds = signature.args
         xt, x_off, panel, p_off, norm, j0, d, first, second, index, r_off = args
         real = context.get_value_type(kinds[0].dtype)
-        vec, ivec, size = ir.VectorType(real, LANES), ir.VectorType(I32, LANES), 4
+        vec = ir.VectorType(real, LANES)
         j64 = builder.sext(j0, I64)
         scores = _scores(
             context, builder, op, PANEL,
             _data(context, builder, kinds[0], xt, x_off), _data(context, builder, kinds[2], panel, p_off),
             _data(context, builder, kinds[4], norm, j64), d, vec,
         )  # fmt: skip
-        one_p, two_p = (
-            builder.bitcast(_data(context, builder, t, a, r_off), vec.as_pointer())
-            for t, a in ((kinds[7], first), (kinds[8], second))
-        )
-        idx_p = builder.bitcast(_data(context, builder, kinds[9], index, r_off), ivec.as_pointer())
-        one, two, idx = (builder.load(p, align=size) for p in (one_p, two_p, idx_p))
-        for c, v in enumerate(scores):
-            less = builder.fcmp_ordered("<", v, one)
-            loser = builder.select(less, one, v)
-            two = builder.select(builder.fcmp_ordered("<", loser, two), loser, two)
-            one = builder.select(less, v, one)
-            idx = builder.select(less, _splat(builder, builder.add(j0, ir.Constant(I32, c)), ivec), idx)
-        for value, p in ((one, one_p), (two, two_p), (idx, idx_p)):
-            builder.store(value, p, align=size)
+        _keep_two(context, builder, scores, j0, zip(kinds[7:10], (first, second, index), strict=True), r_off)
         return context.get_dummy_value()
 
     return codegen
@@ -169,6 +174,17 @@ def _prefetch(builder, place):
     kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
     ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
     builder.call(ask, [builder.bitcast(place, byte), *(ir.Constant(I32, n) for n in (0, 2, 1))])
+
+
+@intrinsic
+def ask(typingctx, X, at):
+    """Ask the memory for the line of X.ravel()[at]."""
+
+    def codegen(context, builder, signature, args):
+        _prefetch(builder, _data(context, builder, signature.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(X, types.intp), codegen
 
 
 def _lane_sum(builder, v):

@@ -1,0 +1,133 @@
+"""Law 2 where labels are found by a shortcut: cells of a grid for few features, scores in 16-bit integers for many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpuclust.backends import layout
+from gpuclust.backends.kernels import cells
+from gpuclust.backends.packing import SHORT_FEATURES, SHORT_FROM
+
+from .cases import KINDS
+from .oracle import direct_labels
+from .runs import fit, seeds
+from .test_02_labels import EXACT, assert_certified, assert_follows_plain_lloyd, model_with, rounded
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(params=[1, 20])
+def divided(request, monkeypatch):
+    """Cells for as few rows as a test has: many of them, or few."""
+    monkeypatch.setattr(layout, "DIVIDED_FROM", 1)
+    monkeypatch.setattr(cells, "ROWS", request.param)
+
+
+@pytest.mark.usefixtures("divided")
+@pytest.mark.parametrize("d", [1, 2, 3])
+class TestCells:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_labels_are_the_direct_argmin(self, rng, kind, d, dtype):
+        X = KINDS[kind](rng, 900, d, dtype)
+        for k in (1, 2, 7, 60):
+            assert_certified(fit(X, init=X[rng.choice(900, k, replace=False)], max_iter=3), X)
+
+    def test_rows_halfway_between_centers(self, rng, d, dtype):
+        C = rng.normal(size=(30, d)).astype(dtype)
+        a, b = rng.integers(30, size=(2, 3000))
+        X = ((C[a].astype(np.float64) + C[b]) / 2).astype(dtype)
+        up = rng.uniform(size=len(X)) < 0.5
+        X[up] = np.nextafter(X[up], np.inf, dtype=dtype)
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    def test_rows_on_the_edges_of_cells(self, rng, d, dtype):
+        C = rng.normal(size=(25, d)).astype(dtype)
+        grid = cells.cells(C.astype(np.float64), 2000)
+        assert grid.side > 1
+        X = (grid.low + rng.integers(-1, grid.side + 2, (2000, d)) / grid.per).astype(dtype)
+        X = np.nextafter(X, rng.choice([-np.inf, np.inf], X.shape).astype(dtype), dtype=dtype)
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    def test_ties_and_equal_centers_go_to_the_lowest_index(self, rng, d, dtype):
+        X = rng.integers(0, 5, (1000, d)).astype(dtype)
+        C = (rng.integers(0, 9, (25, d)) / 2).astype(dtype)
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    @pytest.mark.parametrize("far", [1e3, 1e12])
+    def test_centers_that_differ_in_the_last_bits_far_from_zero(self, rng, d, far, dtype):
+        C = (far * (1 + rng.integers(-8, 8, (20, d)) * np.finfo(dtype).eps)).astype(dtype)
+        X = (far * (1 + rng.normal(size=(800, d)) * 8 * np.finfo(dtype).eps)).astype(dtype)
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    def test_rows_far_outside(self, rng, d, dtype):
+        C = rng.normal(size=(12, d)).astype(dtype)
+        X = (rng.normal(size=(700, d)) * 10.0 ** rng.uniform(-3, 30, (700, 1))).astype(dtype)
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    def test_more_centers_in_a_cell_than_are_compared(self, rng, d, dtype):
+        """Rows in a crowded cell are scored."""
+        C = np.concatenate([rng.normal(size=(8, d)), 1e-7 * rng.normal(size=(3 * cells.MANY, d))]).astype(dtype)
+        X = (rng.normal(size=(900, d)) * 10.0 ** rng.uniform(-8, 0, (900, 1))).astype(dtype)
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    def test_a_value_that_is_not_finite_is_found(self, rng, d, dtype):
+        X = rng.normal(size=(500, d)).astype(dtype)
+        model = fit(X, init=X[:9], max_iter=2)
+        X[123, d - 1] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            model.predict(X)
+
+    @pytest.mark.parametrize("seed", seeds(8, 400))
+    def test_iterations_equal_plain_lloyd(self, seed, d):
+        rng = np.random.default_rng(seed)
+        kind, dtype = KINDS[rng.choice(EXACT)], [np.float32, np.float64][rng.integers(2)]
+        n, k = int(rng.integers(60, 400)), int(rng.integers(1, 20))
+        X = rounded(kind(rng, n, d, dtype))
+        weight = rng.integers(0, 4, n).astype(float) if rng.uniform() < 0.3 else None
+        start = X[rng.choice(n, k, replace=False)] + rng.normal(size=(k, d)).astype(dtype)
+        assert_follows_plain_lloyd(X, start, 4, weight)
+
+
+def test_most_cells_of_spread_centers_hold_one():
+    """Otherwise nothing is gained: a grid that strikes no centre would pass every other test."""
+    grid = cells.cells(np.random.default_rng(0).normal(size=(50, 2)), 1 << 21)
+    assert grid.side == 256
+    assert np.mean(grid.code >= 0) > 0.9
+
+
+WIDTHS = [SHORT_FEATURES[0], 33, 70, 300]
+
+
+@pytest.mark.parametrize("d", WIDTHS)
+class TestShort:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_labels_are_the_direct_argmin(self, rng, kind, d, dtype):
+        X = KINDS[kind](rng, 700, d, dtype)
+        for k in (SHORT_FROM, 61, 250):
+            assert_certified(fit(X, init=X[rng.choice(700, k, replace=False)], max_iter=4), X)
+
+    def test_rows_halfway_between_centers(self, rng, d, dtype):
+        C = rng.normal(size=(50, d)).astype(dtype)
+        a, b = rng.integers(50, size=(2, 1500))
+        X = ((C[a].astype(np.float64) + C[b]) / 2).astype(dtype)
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    def test_one_feature_outweighs_all(self, rng, d, dtype):
+        """The integers of all other features are zero."""
+        C, X = rng.normal(size=(40, d)), rng.normal(size=(600, d))
+        C[:, 3], X[:, 3] = 1e5, 1e5 * rng.choice([-1, 1], 600)
+        C, X = C.astype(dtype), X.astype(dtype)
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    def test_rows_of_all_lengths(self, rng, d, dtype):
+        """Also a row and a centre at the origin of the frame, and lengths that only just have a square."""
+        C = (rng.normal(size=(40, d)) * 10.0 ** rng.uniform(-18, 2, (40, 1))).astype(dtype)
+        X = (rng.normal(size=(600, d)) * 10.0 ** rng.uniform(-25, 15, (600, 1))).astype(dtype)
+        C[0] = X[0] = 0
+        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+
+    @pytest.mark.parametrize("k", [40, 260])
+    def test_iterations_equal_plain_lloyd(self, rng, d, k, dtype):
+        X = rounded((rng.normal(size=(30, d))[rng.integers(30, size=600)] * 2 + rng.normal(size=(600, d))).astype(dtype))
+        assert_follows_plain_lloyd(X, X[rng.choice(600, k, replace=False)], 5)
