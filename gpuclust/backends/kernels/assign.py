@@ -310,12 +310,10 @@ def _keep_doubts(rows, new, m, tight, active, own, left):
 def _move(X, rows, new, m, label, weight, magic, sums):
     """Give rows[:m] the labels new[:m], but for -1, and their sums to the new clusters; how many moved."""
     width, count = magic.size, 0
-    none = sums.shape[0] // width - 1
     for r in range(m):
         i, j = rows[r], new[r]
         if j != label[i] and j >= 0:
-            old = label[i] if label[i] >= 0 else none
-            move_row(X, i, weight, magic, sums, j * width, old * width)
+            move_row(X, i, weight, magic, sums, j * width, label[i] * width)
             label[i] = j
             count += 1
     return count
@@ -337,7 +335,8 @@ def lloyd_pass(
         first_look = cen.short.shape[0] > 0
         room, state = _room(batch, d, cen.centers.shape[0], first_look)
         active, tight = np.empty(window, np.int64), np.empty(window, np.float32)
-        open_, cell, found = np.empty(window, np.bool_), np.empty(window, np.int32), np.empty(window, np.int32)
+        open_, found = np.empty(window, np.bool_), np.empty(window, np.int32)
+        cell, outside = np.empty(window, np.int32), np.empty(window, np.int32)
         kept = 0 if mode == NONE else n
         above, below, belows = upper[:kept], lower[:kept], lowers[:kept]
         mine, count, scored, seen, doubted = sums[t], 0, 0, 0, 0
@@ -349,7 +348,7 @@ def lloyd_pass(
             else:
                 left = all_rows(start, stop, active, tight)
                 if grid.side > 0:
-                    locate(X, start, left, grid, cen.centers, cell, open_, found)
+                    locate(X, start, left, grid, cen.centers, cell, outside, found)
                     count += _move(X, active, found, left, label, weight, magic, mine)
                     left = _keep_doubts(active, found, left, tight, active, tight, 0)
             for look in range(1 if first_look else 0, -1, -1):
@@ -378,12 +377,12 @@ def nearest_pass(X, label, cen, grid, diff, delta, batch, window, threads):
         first_look, seen, doubted = cen.short.shape[0] > 0, 0, 0
         room, state = _room(batch, d, cen.centers.shape[0], first_look)
         active, tight = np.empty(window, np.int64), np.empty(window, np.float32)
-        cell, open_ = np.empty(window, np.int32), np.empty(window, np.bool_)
+        cell, outside = np.empty(window, np.int32), np.empty(window, np.int32)
         for start in range(t * window, n, threads * window):
             left = all_rows(start, min(start + window, n), active, tight)
             if grid.side > 0:
                 found = label[start : start + left]
-                locate(X, start, left, grid, cen.centers, cell, open_, found)
+                locate(X, start, left, grid, cen.centers, cell, outside, found)
                 left = _keep_doubts(active, found, left, tight, active, tight, 0)
             for look in range(1 if first_look else 0, -1, -1):
                 doubts = 0

@@ -33,7 +33,7 @@ NO_CELLS = Cells(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), np.e
 def cells(centers: np.ndarray, rows: int) -> Cells:
     """The grid for centres f64 [k, d], d <= 3, and so many rows; none where centres do not spread or are not finite."""
     d = centers.shape[1]
-    halvings = min(HALVINGS[d - 1], max(1, rows // ROWS).bit_length() // d)
+    halvings = min(HALVINGS[d - 1], (max(1, rows // ROWS).bit_length() - 1) // d)
     low, high = centers.min(axis=0), centers.max(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
         reach = np.maximum(high - low, (high - low).max() / 64) * REACH
@@ -131,16 +131,16 @@ def _divide(centers, low, high, pad, halvings):
 
 
 @njit
-def _nearest_member(X, i, centers, members, at):
-    """The nearest of the centres in a list, as `nearest_direct` finds it; -1 where they are many."""
-    count, d = members[at], X.shape[1]
-    if count >= MANY:
-        return -1
+def _nearest_member(values, at, centers, members, place):
+    """The nearest of the centres in a list to the row values[at:], as `nearest_direct` finds it; -1: too many."""
+    count, d = members[place], centers.shape[1]
     best, least = np.int32(-1), np.inf
-    for p in range(at + 1, at + 1 + count):
+    if count >= MANY:
+        return best
+    for p in range(place + 1, place + 1 + count):
         j, total = members[p], 0.0
         for f in range(d):
-            diff = np.float64(X[i, f]) - centers[j, f]
+            diff = np.float64(values[at + f]) - centers[j, f]
             total += diff * diff
         if total < least:
             best, least = j, total
@@ -148,25 +148,34 @@ def _nearest_member(X, i, centers, members, at):
 
 
 @njit
-def locate(X, start, m, grid, centers, cell, inside, found):
+def _cells_of(values, m, d, grid, cell, outside):
+    """cell [m] <- where each row lies; outside [m] <- below 0 where that is nowhere."""
+    side = np.int32(grid.side)
+    top = side + 1.0
+    cell[:m], outside[:m] = 0, 0
+    for f in range(d):
+        low, per = grid.low[f], grid.per[f]
+        for s in range(m):  # vectorised
+            place = (np.float64(values[d * s + f]) - low) * per + 1.0
+            place = place if place > 0.0 else 0.0  # also NaN
+            column = np.int32(place if place < top else top) - np.int32(1)
+            cell[s] = cell[s] * side + column
+            outside[s] |= column | (side - np.int32(1) - column)
+
+
+@njit
+def locate(X, start, m, grid, centers, cell, outside, found):
     """found i32 [m] <- nearest centres of rows start .. start + m - 1, -1 where they must be scored.
 
-    cell i32 [m], inside bool [m]: scratch.
+    cell, outside i32 [m]: scratch.
     """
-    side = grid.side
-    cell[:m], inside[:m] = 0, True
-    for f in range(X.shape[1]):
-        low, per = grid.low[f], grid.per[f]
-        for s in range(m):
-            place = (np.float64(X[start + s, f]) - low) * per
-            within = place >= 0.0 and place < side
-            inside[s] &= within
-            cell[s] = cell[s] * side + (np.int32(place) if within else 0)
-    code, members = grid.code, grid.members
+    d, code, members, open_ = X.shape[1], grid.code, grid.members, 0
+    values = X.ravel()[start * d : (start + m) * d]
+    _cells_of(values, m, d, grid, cell, outside)
     for s in range(m):
-        j = code[cell[s]]
-        if not inside[s]:
-            j = np.int32(-1)
-        elif j < 0:
-            j = _nearest_member(X, start + s, centers, members, -1 - j)
-        found[s] = j
+        found[s] = code[cell[s]] if outside[s] >= 0 else np.int32(-1)
+        cell[open_] = s
+        open_ += (outside[s] >= 0) & (found[s] < 0)
+    for p in range(open_):
+        s = cell[p]
+        found[s] = _nearest_member(values, d * s, centers, members, -1 - found[s])

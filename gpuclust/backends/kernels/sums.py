@@ -52,28 +52,34 @@ def _cut_strips(typingctx, X, at, strips, magic, sums, plus, minus, columns, lev
 
 @njit
 def _cut(value, f, magic, sums, plus, minus):
-    """The pieces of a value of column f, into sums[plus:] and out of sums[minus:]."""
+    """The pieces of a value of column f, into sums[plus:] and out of sums[minus:], where there is such a cluster."""
     levels, columns = magic.shape
     for b in range(levels):
         anchor, at = magic[b, f], b * columns + f
         piece = (value + anchor) - anchor
         value -= piece
-        sums[plus + at] += piece
-        sums[minus + at] -= piece
+        sums[np.uintp(plus + at)] += piece
+        if minus >= 0:
+            sums[np.uintp(minus + at)] -= piece
 
 
-@njit
+@njit(inline="always")
 def move_row(X, i, weight, magic, sums, plus, minus):
-    """Move row i from the sums at offset `minus` to those at `plus`, both [K, d + 1]; column d is the mass."""
+    """Move row i from the sums at offset `minus` (or from nowhere, below 0) to those at `plus`, both [K, d + 1].
+
+    Column d is the mass. The last [K, d + 1] of `sums` takes what comes from nowhere, or is left alone.
+    """
     d = X.shape[1]
     if weight.shape[0] == 0:
         strips = d // STRIP
         if strips:
-            _cut_strips(X, i * d, strips, magic, sums, plus, minus, d + 1, magic.shape[0])
+            source = minus if minus >= 0 else sums.shape[0] - magic.size
+            _cut_strips(X, i * d, strips, magic, sums, plus, source, d + 1, magic.shape[0])
         for f in range(strips * STRIP, d):
             _cut(np.float64(X[i, f]), f, magic, sums, plus, minus)
         sums[plus + d] += 1.0
-        sums[minus + d] -= 1.0
+        if minus >= 0:
+            sums[minus + d] -= 1.0
         return
     w = weight[i]
     for f in range(d):
