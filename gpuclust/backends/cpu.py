@@ -139,12 +139,7 @@ class CPUBackend(Backend):
         levels, columns = frame.magic.shape
         sums = np.zeros((threads, (k + 1) * levels * columns))
         moved = np.zeros((threads, 2), np.int64)
-        batch, window = batch_rows(columns - 1), window_rows(columns - 1, chunk.X.itemsize)
-        grid = centers.packed.grid(len(chunk.X)) if centers.bounds == Bounds.NONE else NO_CELLS
-        run(
-            assign.lloyd_pass, chunk.X, w, *ledger, centers.packed.dense, grid, *rounding(columns - 1), frame.magic,
-            sums, moved, int(centers.bounds), batch, window,
-        )  # fmt: skip
+        _assign(chunk.X, w, ledger, centers, frame.magic, sums, moved)
         total = sums.sum(axis=0).reshape(k + 1, levels, columns)[:k]
         count, pairs = moved.sum(axis=0).tolist()
         kept = centers.bounds == Bounds.KEEP
@@ -152,13 +147,14 @@ class CPUBackend(Backend):
 
     @parallel
     def nearest(self, X: Array, centers: Centers) -> Array:
-        label = np.empty(X.shape[0], np.int32)
+        label, threads = np.full(X.shape[0], -1, np.int32), thread_count()
         if sp.issparse(X):
             sparse.nearest(X, label, centers.packed.csr)
         else:
-            d = X.shape[1]
-            sizes = batch_rows(d), window_rows(d, X.itemsize)
-            run(assign.nearest_pass, X, label, centers.packed.dense, centers.packed.grid(len(X)), *rounding(d), *sizes)
+            ledger = label, *NO_BOUNDS.values()
+            unseen = centers._replace(bounds=Bounds.NONE)
+            nothing, moved = np.empty((threads, 0)), np.zeros((threads, 2), np.int64)
+            _assign(X, NO_WEIGHT, ledger, unseen, centers.frame.magic, nothing, moved)
         return label
 
     @parallel
@@ -238,6 +234,18 @@ class CPUBackend(Backend):
         else:
             run(direct.distances, X, np.ascontiguousarray(centers.T), out)
         return out
+
+
+def _assign(
+    X: Array, weight: Array, ledger: tuple[Array, ...], centers: Centers, magic: Array, sums: Array, moved: Array
+) -> None:
+    """`kernels.assign.lloyd_pass` with the sizes and shortcuts that suit the rows."""
+    (n, d), packed = X.shape, centers.packed
+    grid = packed.grid(n) if centers.bounds == Bounds.NONE else NO_CELLS
+    run(
+        assign.lloyd_pass, X, weight, *ledger, packed.dense, grid, *rounding(d), magic, sums, moved,
+        int(centers.bounds), batch_rows(d), window_rows(d, X.itemsize),
+    )  # fmt: skip
 
 
 def uniform(seed: int, start: int, n: int) -> np.ndarray:

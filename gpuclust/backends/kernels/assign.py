@@ -307,13 +307,22 @@ def _keep_doubts(rows, new, m, tight, active, own, left):
 
 
 @njit
+def _refuse(X, rows, m, norm, new):
+    """new[:m] <- -1 for rows[:m] in which a value is not finite."""
+    for r in range(m):
+        if not norm[r] < INF and not _finite(X, rows[r]):
+            new[r] = -1
+
+
+@njit
 def _move(X, rows, new, m, label, weight, magic, sums):
-    """Give rows[:m] the labels new[:m], but for -1, and their sums to the new clusters; how many moved."""
-    width, count = magic.size, 0
+    """Give rows[:m] the labels new[:m], but for -1, and their sums, if any, to the new clusters; how many moved."""
+    width, count, summed = magic.size, 0, sums.shape[0] > 0
     for r in range(m):
         i, j = rows[r], new[r]
         if j != label[i] and j >= 0:
-            move_row(X, i, weight, magic, sums, j * width, label[i] * width)
+            if summed:
+                move_row(X, i, weight, magic, sums, j * width, label[i] * width)
             label[i] = j
             count += 1
     return count
@@ -327,8 +336,9 @@ def lloyd_pass(
 
     X [n, d] IN, weight f64 [n] or [0] IN; label i32 [n], upper, lower f32 [n], lowers f32 [n, groups] (one group: [n,
     0]) IN/OUT; grid: used where mode is NONE; magic f64 [K, d + 1] IN; sums f64 [threads, (k + 1) K (d + 1)] OUT (row k
-    takes what had no cluster); moved i64 [threads, 2] OUT: rows that moved, pairs of row and group that were scored.
-    The bounds of `window` rows are tested together, the survivors gathered into batches; both stay in the cache.
+    takes what had no cluster) or [threads, 0]: labels only, rows with a value that is not finite keep theirs; moved i64
+    [threads, 2] OUT: rows that moved, pairs of row and group that were scored. The bounds of `window` rows are tested
+    together, the survivors gathered into batches; both stay in the cache.
     """
     n, d = X.shape
     for t in prange(threads):
@@ -358,6 +368,7 @@ def lloyd_pass(
                     pairs = _score_batch(
                         X, rows, m, label, above, below, belows, own, cen, diff, delta, look == 1, room, state
                     )
+                    _refuse(X, rows, m, room.norm, state.label)
                     scored += pairs if look or not first_look else 0
                     count += _move(X, rows, state.label, m, label, weight, magic, mine)
                     if look:
@@ -366,34 +377,3 @@ def lloyd_pass(
                     seen, doubted, left = seen + left, doubted + doubts, doubts
             first_look = first_look and doubted <= DOUBT * seen
         moved[t, 0], moved[t, 1] = count, scored
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def nearest_pass(X, label, cen, grid, diff, delta, batch, window, threads):
-    """label i32 [n] OUT <- nearest centre of every row, -1 where a value is not finite; no bounds are kept."""
-    n, d = X.shape
-    none, nones = np.empty(0, np.float32), np.empty((0, 0), np.float32)
-    for t in prange(threads):
-        first_look, seen, doubted = cen.short.shape[0] > 0, 0, 0
-        room, state = _room(batch, d, cen.centers.shape[0], first_look)
-        active, tight = np.empty(window, np.int64), np.empty(window, np.float32)
-        cell, outside = np.empty(window, np.int32), np.empty(window, np.int32)
-        for start in range(t * window, n, threads * window):
-            left = all_rows(start, min(start + window, n), active, tight)
-            if grid.side > 0:
-                found = label[start : start + left]
-                locate(X, start, left, grid, cen.centers, cell, outside, found)
-                left = _keep_doubts(active, found, left, tight, active, tight, 0)
-            for look in range(1 if first_look else 0, -1, -1):
-                doubts = 0
-                for at in range(0, left, batch):
-                    rows, own, m = active[at:], tight[at:], min(batch, left - at)
-                    _score_batch(X, rows, m, label, none, none, nones, own, cen, diff, delta, look == 1, room, state)
-                    for r in range(m):
-                        finite = room.norm[r] < INF or _finite(X, rows[r])
-                        label[rows[r]] = state.label[r] if finite else -1
-                    if look:
-                        doubts = _keep_doubts(rows, state.label, m, own, active, tight, doubts)
-                if look:
-                    seen, doubted, left = seen + left, doubted + doubts, doubts
-            first_look = first_look and doubted <= DOUBT * seen
