@@ -68,7 +68,7 @@ class Drift:
 
 
 def divides(d: int, rows: int) -> bool:
-    """Whether rows are labelled by the cell that they lie in, and keep no bounds."""
+    """Whether rows without bounds are labelled by the cell that they lie in."""
     return d <= AXES and rows >= DIVIDED_FROM
 
 

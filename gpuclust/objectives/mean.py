@@ -70,8 +70,7 @@ class Mean:
         centers = np.ascontiguousarray(centers, np.float64)
         objective = cls(frame, layout, source.dtype, frame.inside(np.median(centers, axis=0)))
         pruning = Pruning.start(layout.groups, k, d, 0 if source.sparse else source.n_rows)
-        if pruning.worth > 0:
-            source.allocate_bounds(layout.groups)
+        source.allocate_bounds(layout.groups)
         return objective, Means(centers, sums, np.zeros((2, k)), pruning, Drift.none(layout))
 
     def begin(self, backend: Backend, params: Means) -> Centers:

@@ -10,6 +10,8 @@ from ..backends.statistics import Delta
 
 KEEPING = 1.5  # to test the bounds of a row
 GROUPED = 0.65  # share of the pairs of row and group up to which bounds to groups pay
+DIVIDED = 0.2  # the same for rows, where a cell tells the label at the cost of a few bounds
+SETTLED = 0.02  # share of rows: once half as many move, bounds are tried in place of cells
 RETRY = 8  # iterations without bounds after which they are tried again
 
 
@@ -19,15 +21,16 @@ class Pruning:
     of rows that move has halved, or after a while."""
 
     bounds: Bounds
-    worth: float  # share of scoring past the bounds up to which they pay; 0: never
+    worth: float  # share of scoring past the bounds up to which they pay
     moved: float = float("inf")  # rows that moved when they were last given up
     without: int = 0  # iterations since
+    retry: float = RETRY
 
     @classmethod
     def start(cls, groups: int, k: int, d: int, rows: int) -> Pruning:
-        """Without bounds: after their first move, the centres are elsewhere. Where cells tell the label, for good."""
+        """Without bounds: after their first move, the centres are elsewhere. Where cells tell the label, longer."""
         if divides(d, rows):
-            return cls(Bounds.NONE, 0.0)
+            return cls(Bounds.NONE, DIVIDED, moved=SETTLED * rows, retry=float("inf"))
         scoring = 8.0 + 0.3 * d + k * d / (8.0 if d <= 8 else 33.0)
         renewing = 35.0 + 0.6 * d  # to tighten a bound in vain, gather the row and renew its bounds
         return cls(Bounds.NONE, GROUPED if groups > 1 else (scoring - KEEPING) / (scoring + renewing))
@@ -36,13 +39,11 @@ class Pruning:
         return replace(self, bounds=Bounds.MAKE)
 
     def after(self, delta: Delta, rows: int) -> Pruning:
-        if self.worth == 0:
-            return self
         if self.bounds == Bounds.NONE:
             first = self.moved == float("inf")
             if first and self.worth <= 0.5:
                 return replace(self, moved=delta.moved)
-            again = first or 2 * delta.moved <= self.moved or self.without + 1 >= RETRY
+            again = first or 2 * delta.moved <= self.moved or self.without + 1 >= self.retry
             return self.anew() if again else replace(self, without=self.without + 1)
         if self.bounds == Bounds.KEEP and delta.scored > self.worth * rows:
             return replace(self, bounds=Bounds.NONE, moved=delta.moved, without=0)
