@@ -16,7 +16,7 @@ from .base import Array, Backend, Bounds, Centers, Chunk
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
 from .kernels.assign import PackedCenters
-from .kernels.cells import NO_CELLS, Cells, cells
+from .kernels.cells import NO_CELLS, Cells, cells, halvings
 from .kernels.csr_assign import PackedCSR
 from .kernels.pack import padded
 from .kernels.tile import LANES, TRIALS, WIDE
@@ -27,7 +27,7 @@ from .threads import limited, run, thread_count
 
 F = TypeVar("F", bound=Callable[..., Any])
 NO_BOUND: Final = np.empty(0, np.float32)
-NO_BOUNDS: Final = {"upper": NO_BOUND, "lower": NO_BOUND, "lowers": NO_BOUND[:, None]}
+NO_BOUNDS: Final = NO_BOUND, NO_BOUND, NO_BOUND[:, None]  # upper, lower, lowers
 WINDOW_BYTES: Final = 1 << 18
 BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
 
@@ -73,12 +73,15 @@ class Packed:
         return pack_centers(self.centers, self.frame, self.layout, self.drift)
 
     def grid(self, rows: int) -> Cells:
-        """Cells where they pay: few features, and enough rows. Made for the first chunk that they pay for."""
-        if not divides(self.centers.shape[1], rows):
+        """Cells where they pay: few features, and enough rows."""
+        d = self.centers.shape[1]
+        if not divides(d, rows):
             return NO_CELLS
-        if "cells" not in self.__dict__:
-            self.__dict__["cells"] = cells(self.centers, rows)
-        return self.__dict__["cells"]
+        made: dict[int, Cells] = self.__dict__.setdefault("cells", {})
+        most = halvings(d, rows)
+        if most not in made:
+            made[most] = cells(self.centers, most)
+        return made[most]
 
     @cached_property
     def csr(self) -> PackedCSR:
@@ -132,7 +135,7 @@ class CPUBackend(Backend):
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         k, frame, threads = len(centers.host), centers.frame, thread_count()
         rows, w = chunk.rows, weights(chunk.weight)
-        ledger = rows["label"], *(rows.get(name, none) for name, none in NO_BOUNDS.items())
+        ledger = rows["label"], rows["upper"], rows["lower"], rows["lowers"]
         if sp.issparse(chunk.X):
             kept = centers.bounds == Bounds.KEEP
             return Delta(*sparse.reassign(chunk.X, w, ledger, centers.packed.csr, frame.magic, kept))
@@ -142,8 +145,7 @@ class CPUBackend(Backend):
         _assign(chunk.X, w, ledger, centers, frame.magic, sums, moved)
         total = sums.sum(axis=0).reshape(k + 1, levels, columns)[:k]
         count, pairs = moved.sum(axis=0).tolist()
-        kept = centers.bounds == Bounds.KEEP
-        return Delta(total, count, pairs // centers.layout.groups if kept else len(chunk.X))
+        return Delta(total, count, pairs // (1 if centers.bounds == Bounds.NONE else centers.layout.groups))
 
     @parallel
     def nearest(self, X: Array, centers: Centers) -> Array:
@@ -151,7 +153,7 @@ class CPUBackend(Backend):
         if sp.issparse(X):
             sparse.nearest(X, label, centers.packed.csr)
         else:
-            ledger = label, *NO_BOUNDS.values()
+            ledger = label, *NO_BOUNDS
             unseen = centers._replace(bounds=Bounds.NONE)
             nothing, moved = np.empty((threads, 0)), np.zeros((threads, 2), np.int64)
             _assign(X, NO_WEIGHT, ledger, unseen, centers.frame.magic, nothing, moved)

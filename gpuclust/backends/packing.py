@@ -9,7 +9,7 @@ import numpy as np
 from .frame import Frame
 from .kernels.assign import PackedCenters
 from .kernels.pack import padded
-from .kernels.short import REACH
+from .kernels.short import LENGTH
 from .kernels.tile import PANEL, WIDE
 from .layout import Drift, Layout
 
@@ -68,13 +68,13 @@ def _shortened(placed: np.ndarray, square: np.ndarray) -> tuple[np.ndarray, np.n
     d = placed.shape[1]
     usable = (square > 0) & (square < np.inf)
     length = np.sqrt(np.where(usable, square, 0.0))
-    scaled = placed * (REACH / np.where(usable, length, np.inf))[:, None]
+    scaled = placed * (LENGTH / np.where(usable, length, np.inf)).astype(np.float32)[:, None]
     scaled[~usable] = 0
     whole = np.rint(scaled)
-    astray = np.sqrt(((scaled - whole) ** 2).sum(axis=1).max()) / REACH
+    astray = np.sqrt(((scaled - whole) ** 2).sum(axis=1).max()) / LENGTH
     pairs = np.pad(whole.astype(np.int16), ((0, 0), (0, d % 2))).view(np.int32)
     panels = np.ascontiguousarray(pairs.reshape(-1, PANEL, pairs.shape[1]).transpose(0, 2, 1))
-    return panels.ravel(), (length * (-2.0 / REACH)).astype(np.float32), float(astray)
+    return panels.ravel(), (length * (-2.0 / LENGTH)).astype(np.float32), float(astray)
 
 
 def loosening(drift: Drift) -> tuple[np.ndarray, ...]:

@@ -73,7 +73,7 @@ class Delta:
 
     sums: np.ndarray
     moved: int
-    scored: int = 0  # rows that the bounds did not settle; a row of which half the groups were scored counts half
+    scored: int = 0  # rows that neither bounds nor cells settled; one of which half the groups were scored counts half
 
     def merge(self, other: Delta) -> Delta:
         return Delta(self.sums + other.sums, self.moved + other.moved, self.scored + other.scored)

@@ -11,7 +11,8 @@ from ..backends.statistics import Delta
 KEEPING = 1.5  # to test the bounds of a row
 GROUPED = 0.65  # share of the pairs of row and group up to which bounds to groups pay
 DIVIDED = 0.2  # the same for rows, where a cell tells the label at the cost of a few bounds
-SETTLED = 0.02  # share of rows: once half as many move, bounds are tried in place of cells
+CALM = 0.02  # share of rows: once half as many move, bounds are tried in place of cells
+HELPLESS = 0.5  # share of rows that cells leave to be scored, from which on they are no reason to wait for that
 RETRY = 8  # iterations without bounds after which they are tried again
 
 
@@ -25,21 +26,25 @@ class Pruning:
     moved: float = float("inf")  # rows that moved when they were last given up
     without: int = 0  # iterations since
     retry: float = RETRY
+    plain: Pruning | None = None  # what to do if cells turn out not to tell the labels
 
     @classmethod
     def start(cls, groups: int, k: int, d: int, rows: int) -> Pruning:
         """Without bounds: after their first move, the centres are elsewhere. Where cells tell the label, longer."""
-        if divides(d, rows):
-            return cls(Bounds.NONE, DIVIDED, moved=SETTLED * rows, retry=float("inf"))
         scoring = 8.0 + 0.3 * d + k * d / (8.0 if d <= 8 else 33.0)
         renewing = 35.0 + 0.6 * d  # to tighten a bound in vain, gather the row and renew its bounds
-        return cls(Bounds.NONE, GROUPED if groups > 1 else (scoring - KEEPING) / (scoring + renewing))
+        plain = cls(Bounds.NONE, GROUPED if groups > 1 else (scoring - KEEPING) / (scoring + renewing))
+        if not divides(d, rows):
+            return plain
+        return cls(Bounds.NONE, DIVIDED, moved=CALM * rows, retry=float("inf"), plain=plain)
 
     def anew(self) -> Pruning:
         return replace(self, bounds=Bounds.MAKE)
 
     def after(self, delta: Delta, rows: int) -> Pruning:
         if self.bounds == Bounds.NONE:
+            if self.plain and delta.scored > HELPLESS * rows:
+                return self.plain.after(delta, rows)
             first = self.moved == float("inf")
             if first and self.worth <= 0.5:
                 return replace(self, moved=delta.moved)

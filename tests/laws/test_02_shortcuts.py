@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from gpuclust.backends import layout
+from gpuclust.backends.base import Bounds
 from gpuclust.backends.kernels import cells
 from gpuclust.backends.packing import SHORT_FEATURES, SHORT_FROM
+from gpuclust.backends.statistics import Delta
+from gpuclust.objectives.pruning import Pruning
 
-from .cases import KINDS
+from .cases import KINDS, blobs
 from .oracle import direct_labels
 from .runs import fit, seeds
 from .test_02_labels import EXACT, assert_certified, assert_follows_plain_lloyd, model_with, rounded
@@ -43,7 +46,7 @@ class TestCells:
 
     def test_rows_on_the_edges_of_cells(self, rng, d, dtype):
         C = rng.normal(size=(25, d)).astype(dtype)
-        grid = cells.cells(C.astype(np.float64), 2000)
+        grid = cells.cells(C.astype(np.float64), 3)
         assert grid.side > 1
         X = (grid.low + rng.integers(-1, grid.side + 2, (2000, d)) / grid.per).astype(dtype)
         X = np.nextafter(X, rng.choice([-np.inf, np.inf], X.shape).astype(dtype), dtype=dtype)
@@ -67,7 +70,7 @@ class TestCells:
 
     def test_more_centers_in_a_cell_than_are_compared(self, rng, d, dtype):
         """Rows in a crowded cell are scored."""
-        C = np.concatenate([rng.normal(size=(8, d)), 1e-7 * rng.normal(size=(3 * cells.MANY, d))]).astype(dtype)
+        C = np.concatenate([rng.normal(size=(8, d)), 1e-7 * rng.normal(size=(3 * cells.MANY[0], d))]).astype(dtype)
         X = (rng.normal(size=(900, d)) * 10.0 ** rng.uniform(-8, 0, (900, 1))).astype(dtype)
         np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
 
@@ -91,9 +94,41 @@ class TestCells:
 
 def test_most_cells_of_spread_centers_hold_one():
     """Otherwise nothing is gained: a grid that strikes no centre would pass every other test."""
-    grid = cells.cells(np.random.default_rng(0).normal(size=(50, 2)), 1 << 21)
+    grid = cells.cells(np.random.default_rng(0).normal(size=(50, 2)), cells.halvings(2, 1 << 21))
     assert grid.side == 256
     assert np.mean(grid.code >= 0) > 0.9
+
+
+def test_equal_and_crowded_centers_do_not_fill_the_memory():
+    """Nobody strikes an equal centre, and hardly anybody one next to it: lists of all in every cell."""
+    rng = np.random.default_rng(0)
+    equal = np.concatenate([np.zeros((5000, 2)), np.ones((1, 2))])
+    assert set(cells.cells(equal, 8).members) <= {0, 2, 5000}
+    crowded = np.concatenate([1e-9 * rng.normal(size=(5000, 2)), 1e6 * np.ones((1, 2))])
+    assert len(cells.cells(crowded, 8).members) < 8 * cells.MOST
+
+
+def test_cells_that_tell_nothing_give_way_to_bounds(rng):
+    """One centre far away leaves the others in one cell; rows that move little are then settled by bounds."""
+    plain = Pruning.start(1, 200, 2, 100)
+    divided = Pruning.start(1, 200, 2, 1 << 20)
+    scored, told = Delta(np.zeros(1), 1 << 18, 1 << 20), Delta(np.zeros(1), 1 << 18, 1 << 10)
+    assert divided.after(told, 1 << 20).bounds == Bounds.NONE
+    assert divided.after(scored, 1 << 20) == plain.after(scored, 1 << 20)
+    assert plain.after(scored, 1 << 20).bounds == Bounds.MAKE
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_chunks_and_threads_do_not_show_where_cells_tell(rng, monkeypatch, pretend_threads, threads):
+    monkeypatch.setattr(layout, "DIVIDED_FROM", 500)
+    X = blobs(rng, 6000, 2, np.float32)
+    whole = fit(X, init=X[:40], max_iter=9, tol=0)
+    pretend_threads(threads)
+    for rows in (333, 700, 5000):
+        part = fit(X, init=X[:40], max_iter=9, tol=0, chunk_size=rows)
+        np.testing.assert_array_equal(part.labels_, whole.labels_)
+        np.testing.assert_array_equal(part.cluster_centers_, whole.cluster_centers_)
+        assert part.inertia_ == whole.inertia_
 
 
 WIDTHS = [SHORT_FEATURES[0], 33, 70, 300]
@@ -131,3 +166,18 @@ class TestShort:
     def test_iterations_equal_plain_lloyd(self, rng, d, k, dtype):
         X = rounded((rng.normal(size=(30, d))[rng.integers(30, size=600)] * 2 + rng.normal(size=(600, d))).astype(dtype))
         assert_follows_plain_lloyd(X, X[rng.choice(600, k, replace=False)], 5)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_a_value_that_is_not_finite_is_found(self, rng, d, dtype, value):
+        X = rng.normal(size=(500, d)).astype(dtype)
+        model = fit(X, init=X[:40], max_iter=2)
+        X[123, d - 1] = value
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            model.predict(X)
+
+
+def test_finite_rows_that_float32_cannot_hold_are_labelled(rng):
+    X = rng.normal(size=(500, 40))
+    model = fit(X, init=X[:40], max_iter=2)
+    X[7] *= 1e150
+    np.testing.assert_array_equal(model.predict(X), direct_labels(X, model.cluster_centers_))

@@ -1,12 +1,14 @@
 """One pass of Lloyd's algorithm over a chunk: nearest centres, certified; rows that moved are re-summed.
 
+Where features are few and bounds are not kept, the cell that a row lies in tells most labels (`cells.py`).
+
 Pruning keeps, for every row, an upper bound of the distance to its own centre and a lower bound to every group of
 other centres (one group: Hamerly, SDM 2010; more: Ding et al., "Yinyang K-means", ICML 2015). Only rows whose bounds
 meet are looked at, and of those only the groups that can hold a nearer centre.
 
-A label is accepted where the gap between the best two scores exceeds the rounding error of both (the bound is derived
-in `margins.py`). Where there are enough centres, scores are first integers (`short.py`); rows that these leave in doubt
-are scored in float32, and the last few are decided by `nearest_direct`. All distances are in units of `frame.scale`.
+A label is accepted where the gap between the best two scores exceeds the rounding error of both (`margins.py`). Where
+there are enough centres and features, scores are first integers (`short.py`); rows that these leave in doubt are scored
+in float32, and the last few are decided by `nearest_direct`. All distances are in units of `frame.scale`.
 """
 
 from typing import Any, NamedTuple
@@ -36,7 +38,7 @@ class PackedCenters(NamedTuple):
     panels: Any  # f32 [panels * 6 * d]: -2 c (expanded form) or c (difference form), centred and scaled, [d, 6] each
     lines: Any  # f32 [panels * 6 * padded(d)]: -2 c, one after the other, where rows are wide; else [0]
     short: Any  # i32 [panels * 6 * pairs]: c in integers, two i16 each, [pairs, 6] a panel; [0] without a first look
-    lengths: Any  # f32 [panels * 6]: what turns a product with such a centre into its part of a score
+    lengths: Any  # f32 [panels * 6]: what turns a product with such a centre into its part of a score; or [0]
     norms: Any  # f32 [panels * 6]: |c|^2 or 0; +inf for padding
     astray: Any  # f32: the largest share of its length that this moved a centre by
     order: Any  # i32 [panels * 6]: place in the panels -> index of the centre
@@ -140,7 +142,7 @@ def _choose(g, way, rows, m, label, lowers, tight, group_of, scored, chosen):
 def _score_one(X, rows, m, cen, d, diff, short, room, state):
     """Scores of a batch against all centres at once."""
     if short:
-        _shorten(X, rows, m, cen, room)
+        _take_short(X, rows, m, cen, room)
         for r in range(m):
             room.chosen[r] = r
         lay_short(room, room.chosen, m, d)
@@ -158,7 +160,8 @@ def _score_one(X, rows, m, cen, d, diff, short, room, state):
 
 
 @njit
-def _shorten(X, rows, m, cen, room):
+def _take_short(X, rows, m, cen, room):
+    """The rows of a batch in integers."""
     centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
     row_norms(room.line, m, room.norm)
     shorten_rows(room.line, m, room.norm, cen.astray, room.short, room.factor, room.error)
@@ -207,7 +210,7 @@ def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, diff, delt
         _score_one(X, rows, m, cen, d, diff, short, room, state)
     else:
         if short:
-            _shorten(X, rows, m, cen, room)
+            _take_short(X, rows, m, cen, room)
         else:
             centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
             row_norms(room.line, m, room.norm)
@@ -357,7 +360,7 @@ def lloyd_pass(
                 left = survivors(X, left, label, upper, lower, lowers, cen, active, tight)
             else:
                 left = all_rows(start, stop, active, tight)
-                if grid.side > 0:
+                if mode == NONE and grid.side > 0:
                     locate(X, start, left, grid, cen.centers, cell, outside, found)
                     count += _move(X, active, found, left, label, weight, magic, mine)
                     left = _keep_doubts(active, found, left, tight, active, tight, 0)

@@ -4,7 +4,7 @@ A centre is struck from a cell where another is nearer at every point of it: the
 is linear, so the corner of the cell that is best for the first decides (Kanungo et al., "An efficient k-means
 clustering algorithm", TPAMI 2002, section 2). Cells are halved along every axis again and again, each with what its
 parent kept. Most end with one centre, whose rows need no distance; the others are decided by the distances of
-`nearest_direct`, summed in the same way. Rows outside the grid are left to be scored.
+`nearest_direct`, summed in the same way. Rows outside the grid, or in a crowded cell, are left to be scored.
 """
 
 from typing import Any, NamedTuple
@@ -15,12 +15,14 @@ from numba import njit
 AXES = 3  # features at most
 HALVINGS = 12, 8, 5  # at most, by the number of features: 4096, 65536 and 32768 cells
 ROWS = 24  # to every cell: more cells cost more to make than they save
-REACH = 0.3  # what the grid holds beyond the outermost centres, as a share of their range
-MANY = 24  # centres in a cell from which on its rows are scored
+BEYOND = 0.3  # what the grid holds beyond the outermost centres, as a share of their range
+THIN = 1 / 8  # or of this much of the widest range, along an axis on which centres hardly differ
+MANY = 24, 8  # centres in a cell from which on its rows are scored: so many, and so many-th part of all
+MOST = 1 << 20  # members of all cells: where centres crowd, cells are not made smaller
 
 
 class Cells(NamedTuple):
-    code: Any  # i32 [cells]: the nearest centre, or -1 - (place in `members`)
+    code: Any  # i32 [cells]: the nearest centre, or -1 - (place in `members`); rows by their first feature first
     members: Any  # i32: how many centres, then which, ascending
     low: Any  # f64 [d]: where the grid begins
     per: Any  # f64 [d]: cells in a unit of length
@@ -30,22 +32,25 @@ class Cells(NamedTuple):
 NO_CELLS = Cells(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), np.empty(0), 0)
 
 
-def cells(centers: np.ndarray, rows: int) -> Cells:
-    """The grid for centres f64 [k, d], d <= 3, and so many rows; none where centres do not spread or are not finite."""
-    d = centers.shape[1]
-    halvings = min(HALVINGS[d - 1], (max(1, rows // ROWS).bit_length() - 1) // d)
+def halvings(d: int, rows: int) -> int:
+    """How often cells are halved for so many rows."""
+    return min(HALVINGS[d - 1], (max(1, rows // ROWS).bit_length() - 1) // d)
+
+
+def cells(centers: np.ndarray, most: int) -> Cells:
+    """The grid for centres f64 [k, d], d <= 3, after `most` halvings; none where they are all alike or not finite."""
     low, high = centers.min(axis=0), centers.max(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        reach = np.maximum(high - low, (high - low).max() / 64) * REACH
+        reach = np.maximum(high - low, (high - low).max() * THIN) * BEYOND
         low, high = low - reach, high + reach
-        side = 1 << halvings
-        width = (high - low) / side
+        width = (high - low) / (1 << most)
         pad = 1e-9 * width + 2.0**-48 * np.maximum(np.abs(low), np.abs(high))
         usable = np.all(pad < width / 8) and np.all((high - low) ** 2 < 1e300) and np.all(width**2 > 1e-280)
     if not usable:
         return NO_CELLS
-    code, members = _divide(centers, low, high, pad, halvings)
-    return Cells(code, members, low, 1.0 / width, side)
+    unequal = np.sort(np.unique(centers, axis=0, return_index=True)[1]).astype(np.int32)  # the lowest of equals wins
+    code, members, side = _divide(centers, unequal, low, high, pad, most)
+    return Cells(code, members, low, side / (high - low), side)
 
 
 @njit
@@ -109,13 +114,14 @@ def _halve(centers, low, high, pad, slack, sides, first, members):
 
 
 @njit(cache=True, nogil=True)
-def _divide(centers, low, high, pad, halvings):
-    """code, members of the finest cells."""
-    k = len(centers)
+def _divide(centers, members, low, high, pad, most):
+    """code, members of the finest cells, and how many there are along an axis."""
     slack = 1e-13 * ((high - low) ** 2).sum()
     sides = np.ones(AXES, np.int64)
-    first, members = np.array([0, k]), np.arange(k).astype(np.int32)
-    for _ in range(halvings):
+    first = np.array([0, len(members)])
+    for _ in range(most):
+        if len(members) << centers.shape[1] > MOST:
+            break
         sides, first, members = _halve(centers, low, high, pad, slack, sides, first, members)
     code, lists, at = np.empty(len(first) - 1, np.int32), np.empty(len(members) + len(first), np.int32), 0
     for cell in range(len(code)):
@@ -127,7 +133,7 @@ def _divide(centers, low, high, pad, halvings):
         lists[at] = stop - start
         lists[at + 1 : at + 1 + stop - start] = members[start:stop]
         at += 1 + stop - start
-    return code, lists[:at].copy()
+    return code, lists[:at].copy(), sides[0]
 
 
 @njit
@@ -135,7 +141,7 @@ def _nearest_member(values, at, centers, members, place):
     """The nearest of the centres in a list to the row values[at:], as `nearest_direct` finds it; -1: too many."""
     count, d = members[place], centers.shape[1]
     best, least = np.int32(-1), np.inf
-    if count >= MANY:
+    if count >= max(MANY[0], len(centers) // MANY[1]):
         return best
     for p in range(place + 1, place + 1 + count):
         j, total = members[p], 0.0

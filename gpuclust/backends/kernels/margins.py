@@ -5,7 +5,7 @@ from numba import njit
 
 from .bounds import DOWN, FAR, INF, UP
 
-TINY = np.float32(1e-25)  # above the underflow error of any score; the largest distances are about 1e34
+TINY = np.float32(1e-25)  # above the errors of underflow and of `short.LEAST`; squares go up to 1e35
 
 
 @njit

@@ -1,6 +1,6 @@
 """Scores in 16-bit integers: a first look, about one and a half times as fast as float32.
 
-A row x becomes round(x REACH / |x|), a centre likewise, so that no partial sum of their products leaves 32 bits
+A row x becomes round(x LENGTH / |x|), a centre likewise, so that no partial sum of their products leaves 32 bits
 (Cauchy-Schwarz); |c|^2 - 2 x.c follows from the integer product and the two lengths. What rounding moved the row and
 any centre by, as shares of their lengths, are counted; e, twice their sum, times |x||c| bounds the error, and is
 subtracted. So no score is too high, and the best one is at most 2 e |x||c| too low. Rows that this leaves in doubt are
@@ -17,7 +17,7 @@ from .bounds import INF
 from .pack import tile_rows
 from .tile import I32, I64, LANES, PANEL, _data, _fma, _keep_two, _splat
 
-REACH = 32700.0  # length of a row and of a centre in integers
+LENGTH = 32700.0  # of a row and of a centre in integers
 LEAST = np.float32(1e-15)  # rows that are shorter are taken as this long: `TINY` of the margin covers their error
 MAGIC = np.float32(1.5 * 2**23)  # adding it leaves the rounded integer in the low bits
 WORD = 8  # products of pairs in one vector
@@ -62,9 +62,9 @@ def shorten_rows(line, m, norm, astray, short, factor, error):
     """
     for r in range(m):
         length = max(np.sqrt(norm[r]), LEAST)
-        factor[r] = length * np.float32(1.0 / REACH)
-        lost = np.sqrt(_shorten(line[r], np.float32(REACH) / length, short[r]))
-        error[r] = length * np.float32(1.05) * (lost + astray * np.float32(REACH))
+        factor[r] = length * np.float32(1.0 / LENGTH)
+        lost = np.sqrt(_shorten(line[r], np.float32(LENGTH) / length, short[r]))
+        error[r] = length * np.float32(1.05) * (lost + astray * np.float32(LENGTH))
 
 
 @njit
