@@ -345,7 +345,8 @@ def lloyd_pass(
     """
     n, d = X.shape
     for t in prange(threads):
-        first_look = cen.short.shape[0] > 0
+        # wide rows that got past their bounds have few groups left to score: not worth a first look
+        first_look = cen.short.shape[0] > 0 and (mode != KEEP or cen.lines.shape[0] == 0)
         room, state = _room(batch, d, cen.centers.shape[0], first_look)
         active, tight = np.empty(window, np.int64), np.empty(window, np.float32)
         open_, found = np.empty(window, np.bool_), np.empty(window, np.int32)

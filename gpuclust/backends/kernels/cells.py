@@ -22,7 +22,7 @@ MOST = 1 << 20  # members of all cells: where centres crowd, cells are not made 
 
 
 class Cells(NamedTuple):
-    code: Any  # i32 [cells]: the nearest centre, or -1 - (place in `members`); rows by their first feature first
+    code: Any  # i32 [cells]: the nearest centre, or -1 - (place in `members`); row-major
     members: Any  # i32: how many centres, then which, ascending
     low: Any  # f64 [d]: where the grid begins
     per: Any  # f64 [d]: cells in a unit of length
