@@ -16,6 +16,7 @@ from .layout import Drift, Layout
 SHORT_FROM: Final = 32  # centres from which on a first look in 16-bit integers pays (measured)
 SHORT_FEATURES: Final = 32, 1 << 16  # and features; of more, the rounded length might push one out of 16 bits
 DIFFERENCE_UP_TO: Final = 8  # features; (x - c)^2 costs twice |c|^2 - 2 x.c and needs far fewer exact rechecks
+SHORTEST: Final = 1e-60  # squared length up to which a centre is taken as the origin: far less than `margins.TINY` off
 NO_WEIGHT: Final = np.empty(0)
 NOT_SHORT: Final = (np.empty(0, np.int32), np.empty(0, np.float32), 0.0)
 
@@ -66,7 +67,7 @@ def _shortened(placed: np.ndarray, square: np.ndarray) -> tuple[np.ndarray, np.n
     """Centres f32 [places, d] in integers, as the kernels of `kernels.short` read them, what turns them back, and the
     largest share of a centre's length that rounding moved it by."""
     d = placed.shape[1]
-    usable = (square > 0) & (square < np.inf)
+    usable = (square > SHORTEST) & (square < np.inf)
     length = np.sqrt(np.where(usable, square, 0.0))
     scaled = placed * (LENGTH / np.where(usable, length, np.inf)).astype(np.float32)[:, None]
     scaled[~usable] = 0

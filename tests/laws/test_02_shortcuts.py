@@ -7,8 +7,9 @@ import pytest
 
 from gpuclust.backends import layout
 from gpuclust.backends.base import Bounds
+from gpuclust.backends.frame import Frame
 from gpuclust.backends.kernels import cells
-from gpuclust.backends.packing import SHORT_FEATURES, SHORT_FROM
+from gpuclust.backends.packing import SHORT_FEATURES, SHORT_FROM, pack_centers
 from gpuclust.backends.statistics import Delta
 from gpuclust.objectives.pruning import Pruning
 
@@ -174,6 +175,19 @@ class TestShort:
         X[123, d - 1] = value
         with pytest.raises(ValueError, match=r"NaN|infinity"):
             model.predict(X)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-45, 1e-37, 1e-31, 1e-29, 1e18, 1e30])
+def test_a_centre_of_any_length_leaves_the_others_their_integers(rng, size):
+    """Its factor would overflow; an error that is not a number would make infinite bounds to every group."""
+    C = rng.normal(size=(40, 64))
+    C[5] = size / 8
+    frame = Frame(np.zeros(64, np.float32), np.float32(1), np.ones((2, 65)), 1.0, 1.0, 1.0)
+    plan = layout.Layout.build(C, 1)
+    packed = pack_centers(C, frame, plan, layout.Drift.none(plan))
+    assert len(packed.short) == 42 * 32
+    assert 0 < packed.astray < 1e-3
+    assert np.isfinite(packed.lengths).all()
 
 
 def test_finite_rows_that_float32_cannot_hold_are_labelled(rng):
