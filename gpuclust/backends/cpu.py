@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce, wraps
 from typing import Any, Final, TypeVar, cast, final
 
@@ -67,6 +67,7 @@ class Packed:
     frame: Frame
     layout: Layout
     drift: Drift
+    cells: dict[int, Cells] = field(default_factory=dict)  # by the number of halvings
 
     @cached_property
     def dense(self) -> PackedCenters:
@@ -77,11 +78,10 @@ class Packed:
         d = self.centers.shape[1]
         if not divides(d, rows):
             return NO_CELLS
-        made: dict[int, Cells] = self.__dict__.setdefault("cells", {})
         most = halvings(d, rows)
-        if most not in made:
-            made[most] = cells(self.centers, most)
-        return made[most]
+        if most not in self.cells:
+            self.cells[most] = cells(self.centers, most)
+        return self.cells[most]
 
     @cached_property
     def csr(self) -> PackedCSR:

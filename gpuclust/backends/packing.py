@@ -13,7 +13,7 @@ from .kernels.short import LENGTH
 from .kernels.tile import PANEL, WIDE
 from .layout import Drift, Layout
 
-SHORT_FROM: Final = 32  # centres from which on a first look in 16-bit integers pays (measured)
+SHORT_FROM: Final = 32  # centres from which on a first look in 16-bit integers is taken
 SHORT_FEATURES: Final = 32, 1 << 16  # and features; of more, the rounded length might push one out of 16 bits
 DIFFERENCE_UP_TO: Final = 8  # features; (x - c)^2 costs twice |c|^2 - 2 x.c and needs far fewer exact rechecks
 SHORTEST: Final = 1e-60  # squared length up to which a centre is taken as the origin: far less than `margins.TINY` off

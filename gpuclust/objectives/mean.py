@@ -66,11 +66,11 @@ class Mean:
         k, d = centers.shape
         layout = source.layout(centers)
         source.allocate("label", np.int32, -1)
+        source.allocate_bounds(layout.groups)
         sums = np.zeros((k, *frame.magic.shape))
         centers = np.ascontiguousarray(centers, np.float64)
         objective = cls(frame, layout, source.dtype, frame.inside(np.median(centers, axis=0)))
         pruning = Pruning.start(layout.groups, k, d, 0 if source.sparse else source.n_rows)
-        source.allocate_bounds(layout.groups)
         return objective, Means(centers, sums, np.zeros((2, k)), pruning, Drift.none(layout))
 
     def begin(self, backend: Backend, params: Means) -> Centers:

@@ -19,14 +19,13 @@ RETRY = 8  # iterations without bounds after which they are tried again
 @dataclass(frozen=True)
 class Pruning:
     """Whether the next assignment keeps bounds. Where too many rows got past them, they are tried again once the number
-    of rows that move has halved, or after a while."""
+    of rows that move has halved, or (without cells) after a while."""
 
     bounds: Bounds
     worth: float  # share of scoring past the bounds up to which they pay
     moved: float = float("inf")  # rows that moved when they were last given up
     without: int = 0  # iterations since
-    retry: float = RETRY
-    plain: Pruning | None = None  # what to do if cells turn out not to tell the labels
+    plain: Pruning | None = None  # where cells tell the labels: what to do if they turn out not to
 
     @classmethod
     def start(cls, groups: int, k: int, d: int, rows: int) -> Pruning:
@@ -36,7 +35,7 @@ class Pruning:
         plain = cls(Bounds.NONE, GROUPED if groups > 1 else (scoring - KEEPING) / (scoring + renewing))
         if not divides(d, rows):
             return plain
-        return cls(Bounds.NONE, DIVIDED, moved=CALM * rows, retry=float("inf"), plain=plain)
+        return cls(Bounds.NONE, DIVIDED, moved=CALM * rows, plain=plain)
 
     def anew(self) -> Pruning:
         return replace(self, bounds=Bounds.MAKE)
@@ -48,7 +47,8 @@ class Pruning:
             first = self.moved == float("inf")
             if first and self.worth <= 0.5:
                 return replace(self, moved=delta.moved)
-            again = first or 2 * delta.moved <= self.moved or self.without + 1 >= self.retry
+            late = self.plain is None and self.without + 1 >= RETRY
+            again = first or late or 2 * delta.moved <= self.moved
             return self.anew() if again else replace(self, without=self.without + 1)
         if self.bounds == Bounds.KEEP and delta.scored > self.worth * rows:
             return replace(self, bounds=Bounds.NONE, moved=delta.moved, without=0)

@@ -8,21 +8,22 @@ import pytest
 from gpuclust.backends.layout import group_count
 
 from .cases import KINDS, blobs
-from .oracle import direct_labels, lloyd
+from .certified import (
+    EXACT,
+    assert_certified,
+    assert_follows_plain_lloyd,
+    assert_predicts,
+    halfway,
+    last_bits,
+    model_with,
+    outside,
+    rounded,
+    ties,
+)
+from .oracle import direct_labels
 from .runs import fit, seeds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def model_with(centers):
-    """Return a model whose centres are exactly these."""
-    model = fit(centers, init=centers, max_iter=1)
-    model.cluster_centers_ = centers
-    return model
-
-
-def assert_certified(model, X):
-    np.testing.assert_array_equal(model.labels_, direct_labels(X, model.cluster_centers_))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,13 +53,7 @@ def test_first_centers_so_far_away_that_their_scores_overflow(rng, d, k, far, dt
 
 @pytest.mark.parametrize("d", [1, 2, 8, 9, 17, 64])
 def test_rows_halfway_between_centers(rng, d, dtype):
-    """The gap is zero, or a rounding error: no float32 score can tell."""
-    C = rng.normal(size=(30, d)).astype(dtype)
-    a, b = rng.integers(30, size=(2, 3000))
-    X = ((C[a].astype(np.float64) + C[b]) / 2).astype(dtype)
-    up = rng.uniform(size=len(X)) < 0.5
-    X[up] = np.nextafter(X[up], np.inf, dtype=dtype)
-    np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+    assert_predicts(*halfway(rng, 3000, 30, d, dtype))
 
 
 @pytest.mark.parametrize("d", [2, 9])
@@ -70,33 +65,26 @@ def test_equal_centers_go_to_the_lowest_index(rng, d, dtype):
 
 @pytest.mark.parametrize("d", [1, 2, 3, 8, 9])
 def test_grids_tie_exactly(rng, d, dtype):
-    X = rng.integers(0, 5, (1000, d)).astype(dtype)
-    C = (rng.integers(0, 9, (25, d)) / 2).astype(dtype)
-    np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+    assert_predicts(*ties(rng, d, dtype))
 
 
 @pytest.mark.parametrize("d", [2, 9, 33])
 @pytest.mark.parametrize("far", [1e3, 1e6, 1e12])
 def test_centers_that_differ_in_the_last_bits_far_from_zero(rng, d, far, dtype):
-    C = (far * (1 + rng.integers(-8, 8, (20, d)) * np.finfo(dtype).eps)).astype(dtype)
-    X = (far * (1 + rng.normal(size=(800, d)) * 8 * np.finfo(dtype).eps)).astype(dtype)
-    np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+    assert_predicts(*last_bits(rng, d, dtype, far))
 
 
 @pytest.mark.parametrize("d", [2, 9])
 def test_rows_far_outside_the_centers(rng, d, dtype):
     """Scores overflow float32; the rows are decided in float64."""
-    C = rng.normal(size=(12, d)).astype(dtype)
-    size = 10.0 ** rng.uniform(0, 37 if dtype == np.float32 else 150, (700, 1))
-    X = (rng.normal(size=(700, d)) * size).astype(dtype)
-    np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+    assert_predicts(*outside(rng, d, dtype, 37 if dtype == np.float32 else 150))
 
 
 def test_float64_model_labels_float32_rows_and_the_other_way(rng):
     C = rng.normal(size=(40, 7))
     X = rng.normal(size=(900, 7))
     for rows, centers in ((X.astype(np.float32), C), (X, C.astype(np.float32))):
-        np.testing.assert_array_equal(model_with(centers).predict(rows), direct_labels(rows, centers))
+        assert_predicts(rows, centers)
 
 
 @pytest.mark.parametrize("seed", seeds(40, 1500))
@@ -106,29 +94,7 @@ def test_fuzz_predict(seed):
     d, k = int(rng.integers(1, 40)), int(rng.integers(1, 60))
     X = kind(rng, 300 + k, d, dtype)
     C, X = X[300:], X[:300]
-    np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
-
-
-EXACT = ["blobs", "uniform", "grid", "duplicates", "integers", "negative_zeros", "offset"]
-
-
-def rounded(X):
-    """Return the rows on a grid of 2^-20: every mean is exact up to its one rounding, in any arithmetic."""
-    return (np.round(X.astype(np.float64) * 2**20) / 2**20).astype(X.dtype)
-
-
-def assert_follows_plain_lloyd(X, start, steps, weight=None):
-    """Hold the labels and centres after 1, 2, 3, ... iterations against every row x every centre, without bounds."""
-    reference = lloyd(X, start, steps, weight)
-    for m in range(1, steps + 1):
-        step = reference[min(m, len(reference)) - 1]
-        model = fit(X, weight, init=start, max_iter=m, tol=0)
-        reported = step.centers.astype(X.dtype)
-        assert model.n_iter_ == min(m, len(reference))
-        np.testing.assert_array_equal(model.cluster_centers_, reported, err_msg=f"after {m}")
-        np.testing.assert_array_equal(model.labels_, direct_labels(X, reported), err_msg=f"after {m}")
-        costs = [s.cost for s in reference[: model.n_iter_]]
-        np.testing.assert_allclose(model.inertia_history_, costs, rtol=1e-12, atol=1e-12 * costs[0])
+    assert_predicts(X, C)
 
 
 @pytest.mark.parametrize("seed", seeds(30, 800))

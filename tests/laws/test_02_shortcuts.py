@@ -7,16 +7,25 @@ import pytest
 
 from gpuclust.backends import layout
 from gpuclust.backends.base import Bounds
+from gpuclust.backends.cpu import CPUBackend
 from gpuclust.backends.frame import Frame
 from gpuclust.backends.kernels import cells
 from gpuclust.backends.packing import SHORT_FEATURES, SHORT_FROM, pack_centers
-from gpuclust.backends.statistics import Delta
-from gpuclust.objectives.pruning import Pruning
 
 from .cases import KINDS, blobs
+from .certified import (
+    EXACT,
+    assert_certified,
+    assert_follows_plain_lloyd,
+    assert_predicts,
+    halfway,
+    last_bits,
+    outside,
+    rounded,
+    ties,
+)
 from .oracle import direct_labels
-from .runs import fit, seeds
-from .test_02_labels import EXACT, assert_certified, assert_follows_plain_lloyd, model_with, rounded
+from .runs import assert_same_bits, fit, seeds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,12 +47,7 @@ class TestCells:
             assert_certified(fit(X, init=X[rng.choice(900, k, replace=False)], max_iter=3), X)
 
     def test_rows_halfway_between_centers(self, rng, d, dtype):
-        C = rng.normal(size=(30, d)).astype(dtype)
-        a, b = rng.integers(30, size=(2, 3000))
-        X = ((C[a].astype(np.float64) + C[b]) / 2).astype(dtype)
-        up = rng.uniform(size=len(X)) < 0.5
-        X[up] = np.nextafter(X[up], np.inf, dtype=dtype)
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(*halfway(rng, 3000, 30, d, dtype))
 
     def test_rows_on_the_edges_of_cells(self, rng, d, dtype):
         C = rng.normal(size=(25, d)).astype(dtype)
@@ -51,29 +55,23 @@ class TestCells:
         assert grid.side > 1
         X = (grid.low + rng.integers(-1, grid.side + 2, (2000, d)) / grid.per).astype(dtype)
         X = np.nextafter(X, rng.choice([-np.inf, np.inf], X.shape).astype(dtype), dtype=dtype)
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(X, C)
 
     def test_ties_and_equal_centers_go_to_the_lowest_index(self, rng, d, dtype):
-        X = rng.integers(0, 5, (1000, d)).astype(dtype)
-        C = (rng.integers(0, 9, (25, d)) / 2).astype(dtype)
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(*ties(rng, d, dtype))
 
     @pytest.mark.parametrize("far", [1e3, 1e12])
     def test_centers_that_differ_in_the_last_bits_far_from_zero(self, rng, d, far, dtype):
-        C = (far * (1 + rng.integers(-8, 8, (20, d)) * np.finfo(dtype).eps)).astype(dtype)
-        X = (far * (1 + rng.normal(size=(800, d)) * 8 * np.finfo(dtype).eps)).astype(dtype)
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(*last_bits(rng, d, dtype, far))
 
     def test_rows_far_outside(self, rng, d, dtype):
-        C = rng.normal(size=(12, d)).astype(dtype)
-        X = (rng.normal(size=(700, d)) * 10.0 ** rng.uniform(-3, 30, (700, 1))).astype(dtype)
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(*outside(rng, d, dtype, 30))
 
     def test_more_centers_in_a_cell_than_are_compared(self, rng, d, dtype):
         """Rows in a crowded cell are scored."""
         C = np.concatenate([rng.normal(size=(8, d)), 1e-7 * rng.normal(size=(3 * cells.MANY[0], d))]).astype(dtype)
         X = (rng.normal(size=(900, d)) * 10.0 ** rng.uniform(-8, 0, (900, 1))).astype(dtype)
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(X, C)
 
     def test_a_value_that_is_not_finite_is_found(self, rng, d, dtype):
         X = rng.normal(size=(500, d)).astype(dtype)
@@ -106,17 +104,30 @@ def test_equal_and_crowded_centers_do_not_fill_the_memory():
     equal = np.concatenate([np.zeros((5000, 2)), np.ones((1, 2))])
     assert set(cells.cells(equal, 8).members) <= {0, 2, 5000}
     crowded = np.concatenate([1e-9 * rng.normal(size=(5000, 2)), 1e6 * np.ones((1, 2))])
-    assert len(cells.cells(crowded, 8).members) < 8 * cells.MOST
+    assert len(cells.cells(crowded, 8).members) <= cells.MOST + (1 << 2 * 8)
 
 
-def test_cells_that_tell_nothing_give_way_to_bounds(rng):
-    """One centre far away leaves the others in one cell; rows that move little are then settled by bounds."""
-    plain = Pruning.start(1, 200, 2, 100)
-    divided = Pruning.start(1, 200, 2, 1 << 20)
-    scored, told = Delta(np.zeros(1), 1 << 18, 1 << 20), Delta(np.zeros(1), 1 << 18, 1 << 10)
-    assert divided.after(told, 1 << 20).bounds == Bounds.NONE
-    assert divided.after(scored, 1 << 20) == plain.after(scored, 1 << 20)
-    assert plain.after(scored, 1 << 20).bounds == Bounds.MAKE
+def test_cells_that_tell_nothing_give_way_to_bounds(rng, monkeypatch):
+    """One centre far away leaves all others in one crowded cell: the rows are scored, and bounds are made."""
+    monkeypatch.setattr(layout, "DIVIDED_FROM", 500)
+    X, seen = rng.uniform(size=(3000, 2)), []
+    reassign = CPUBackend.reassign
+
+    def watched(self, chunk, centers):
+        delta = reassign(self, chunk, centers)
+        seen.append((centers.bounds, delta.scored))
+        return delta
+
+    monkeypatch.setattr(CPUBackend, "reassign", watched)
+    X[:3] = -1e6
+    fit(X, init=np.concatenate([X[:1], X[100:180]]), max_iter=4, tol=0)
+    assert seen[0][0] == Bounds.NONE
+    assert seen[0][1] > 2900
+    assert Bounds.MAKE in [bounds for bounds, _ in seen]
+    seen.clear()
+    fit(X[3:], init=X[100:180], max_iter=4, tol=0)
+    assert [bounds for bounds, _ in seen] == [Bounds.NONE] * len(seen)
+    assert max(scored for _, scored in seen) < 300
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -127,9 +138,7 @@ def test_chunks_and_threads_do_not_show_where_cells_tell(rng, monkeypatch, prete
     pretend_threads(threads)
     for rows in (333, 700, 5000):
         part = fit(X, init=X[:40], max_iter=9, tol=0, chunk_size=rows)
-        np.testing.assert_array_equal(part.labels_, whole.labels_)
-        np.testing.assert_array_equal(part.cluster_centers_, whole.cluster_centers_)
-        assert part.inertia_ == whole.inertia_
+        assert_same_bits(part, whole)
 
 
 WIDTHS = [SHORT_FEATURES[0], 33, 70, 300]
@@ -144,24 +153,21 @@ class TestShort:
             assert_certified(fit(X, init=X[rng.choice(700, k, replace=False)], max_iter=4), X)
 
     def test_rows_halfway_between_centers(self, rng, d, dtype):
-        C = rng.normal(size=(50, d)).astype(dtype)
-        a, b = rng.integers(50, size=(2, 1500))
-        X = ((C[a].astype(np.float64) + C[b]) / 2).astype(dtype)
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(*halfway(rng, 1500, 50, d, dtype))
 
     def test_one_feature_outweighs_all(self, rng, d, dtype):
         """The integers of all other features are zero."""
         C, X = rng.normal(size=(40, d)), rng.normal(size=(600, d))
         C[:, 3], X[:, 3] = 1e5, 1e5 * rng.choice([-1, 1], 600)
         C, X = C.astype(dtype), X.astype(dtype)
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(X, C)
 
     def test_rows_of_all_lengths(self, rng, d, dtype):
         """Also a row and a centre at the origin of the frame, and lengths that only just have a square."""
         C = (rng.normal(size=(40, d)) * 10.0 ** rng.uniform(-18, 2, (40, 1))).astype(dtype)
         X = (rng.normal(size=(600, d)) * 10.0 ** rng.uniform(-25, 15, (600, 1))).astype(dtype)
         C[0] = X[0] = 0
-        np.testing.assert_array_equal(model_with(C).predict(X), direct_labels(X, C))
+        assert_predicts(X, C)
 
     @pytest.mark.parametrize("k", [40, 260])
     def test_iterations_equal_plain_lloyd(self, rng, d, k, dtype):

@@ -105,8 +105,7 @@ def _score_panels(xt, tiles, d, diff, cen, start, stop, first, second, index):
 @njit
 def _merge_group(chosen, m, g, way, rows, diff, delta, room, lowers, one, two, best, runner):
     """Fold one group's best two into the rows' running best two, and renew the rows' bounds to the group."""
-    first, second, index, norm = room.first, room.second, room.index, room.norm
-    near, low = room.reach, room.low
+    first, second, index, norm, near, low = room.first, room.second, room.index, room.norm, room.reach, room.low
     if lowers.shape[0]:
         for s in range(m):
             near[s] = norm[chosen[s]]

@@ -3,9 +3,7 @@
 import numpy as np
 from numba import njit
 
-from .tile import LANES, QUAD, ask, centre8, transpose8
-
-AHEAD = 8  # rows that are on their way from memory while one is read
+from .tile import LANES, QUAD, centre8, transpose8
 
 
 @njit
@@ -13,9 +11,6 @@ def centre_rows(X, rows, m, shift, scale, line):
     """line [m, >= d] <- (X[rows[:m]] - shift) * scale in line's dtype, then zeros."""
     d = X.shape[1]
     for r in range(m):
-        coming = rows[min(r + AHEAD, m - 1)] * d
-        for f in range(0, d, 64 // X.itemsize):
-            ask(X, coming + f)
         i, out = rows[r], line[r]
         for f in range(d):
             out[f] = (X[i, f] - shift[f]) * scale

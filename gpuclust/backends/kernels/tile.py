@@ -176,17 +176,6 @@ def _prefetch(builder, place):
     builder.call(ask, [builder.bitcast(place, byte), *(ir.Constant(I32, n) for n in (0, 2, 1))])
 
 
-@intrinsic
-def ask(typingctx, X, at):
-    """Ask the memory for the line of X.ravel()[at]."""
-
-    def codegen(context, builder, signature, args):
-        _prefetch(builder, _data(context, builder, signature.args[0], args[0], args[1]))
-        return context.get_dummy_value()
-
-    return types.void(X, types.intp), codegen
-
-
 def _lane_sum(builder, v):
     """Sum of a vector's lanes, halves first: the same order for every row."""
     while v.type.count > 1:
