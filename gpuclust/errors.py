@@ -17,6 +17,10 @@ class DataError(GpuclustError, ValueError):
     """The data cannot be clustered as they are; the message says which part and why."""
 
 
+class NotFiniteError(ValueError):
+    """A value of the data is NaN or infinite; the message says where."""
+
+
 class ModelFileError(GpuclustError, ValueError):
     """A model file is damaged, of another kind or of a newer format; the message says which."""
 

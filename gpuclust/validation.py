@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from .backends.base import Backend
 from .data.array import ArraySource
 from .data.source import Source
 from .data.stream import Stream, StreamSource, stream, wants_stream
+from .errors import NotFiniteError
 
 DTYPES = [np.float64, np.float32]
 
@@ -54,6 +57,17 @@ def open_source(
     if sample_weight is not None:
         weight = backend.upload(_weights(sample_weight, X), np.float64)
     return ArraySource(backend.upload(X, X.dtype), weight, backend, chunk_size)
+
+
+@contextmanager
+def refusing(estimator: Any, X: Any, backend: Backend) -> Iterator[None]:
+    """NaN and infinity that were come upon inside are refused in scikit-learn's words, where it reads such data."""
+    try:
+        yield
+    except NotFiniteError:
+        if not is_stream(X):
+            open_source(estimator, X, None, backend, reset=False)
+        raise
 
 
 def _weights(sample_weight: Any, X: Any) -> np.ndarray:

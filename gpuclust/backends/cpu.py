@@ -16,7 +16,7 @@ from .base import Array, Backend, Bounds, Centers, Chunk
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
 from .kernels.assign import PackedCenters
-from .kernels.cells import NO_CELLS, Cells, cells, halvings
+from .kernels.cells import Cells, cells, halvings, no_cells
 from .kernels.csr_assign import PackedCSR
 from .kernels.pack import padded
 from .kernels.tile import LANES, TRIALS, WIDE
@@ -73,14 +73,14 @@ class Packed:
     def dense(self) -> PackedCenters:
         return pack_centers(self.centers, self.frame, self.layout, self.drift)
 
-    def grid(self, rows: int) -> Cells:
-        """Cells where they pay: few features, and enough rows."""
-        d = self.centers.shape[1]
-        if not divides(d, rows):
-            return NO_CELLS
+    def grid(self, rows: int, bounds: Bounds) -> Cells:
+        """Cells where they pay: few features, enough rows, and no bounds."""
+        d, dtype = self.centers.shape[1], self.frame.shift.dtype
+        if bounds != Bounds.NONE or not divides(d, rows):
+            return no_cells(dtype)
         most = halvings(d, rows)
         if most not in self.cells:
-            self.cells[most] = cells(self.centers, most)
+            self.cells[most] = cells(self.centers, most, dtype)
         return self.cells[most]
 
     @cached_property
@@ -242,10 +242,10 @@ def _assign(
     X: Array, weight: Array, ledger: tuple[Array, ...], centers: Centers, magic: Array, sums: Array, moved: Array
 ) -> None:
     """`kernels.assign.lloyd_pass` with the sizes and shortcuts that suit the rows."""
-    (n, d), packed = X.shape, centers.packed
-    grid = packed.grid(n) if centers.bounds == Bounds.NONE else NO_CELLS
+    n, d = X.shape
+    packed, grid = centers.packed.dense, centers.packed.grid(n, centers.bounds)
     run(
-        assign.lloyd_pass, X, weight, *ledger, packed.dense, grid, *rounding(d), magic, sums, moved,
+        assign.lloyd_pass, X, weight, *ledger, packed, grid, *rounding(d), magic, sums, moved,
         int(centers.bounds), batch_rows(d), window_rows(d, X.itemsize),
     )  # fmt: skip
 

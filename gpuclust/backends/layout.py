@@ -83,9 +83,17 @@ def _split(centers: np.ndarray, index: np.ndarray, groups: int) -> list[np.ndarr
     if groups <= 1 or len(index) <= 1:
         return [np.sort(index)]
     part = centers[index] - centers[index].mean(axis=0)
-    axis = np.linalg.svd(part, full_matrices=False)[2][0]
-    along = index[np.argsort(part @ axis, kind="stable")]
+    along = index[np.argsort(_principal(part), kind="stable")]
     left = groups // 2
     cut = round(len(along) * left / groups)
     cut = max(1, min(len(along) - 1, round(cut / PANEL) * PANEL or cut))
     return _split(centers, along[:cut], left) + _split(centers, along[cut:], groups - left)
+
+
+def _principal(part: np.ndarray) -> np.ndarray:
+    """Where centred rows [m, d] lie along their principal axis, up to a factor; from the smaller of two products."""
+    m, d = part.shape
+    part = part / (np.abs(part).max() or 1.0)
+    if m <= d:
+        return np.linalg.eigh(part @ part.T)[1][:, -1]
+    return part @ np.linalg.eigh(part.T @ part)[1][:, -1]

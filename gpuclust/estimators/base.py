@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import reduce
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -17,8 +15,8 @@ from ..backends.base import Backend, Centers, Chunk
 from ..backends.select import select
 from ..backends.statistics import Cost
 from ..data.source import Source
-from ..solvers.nearest import NotFiniteError, nearest, staged
-from ..validation import is_stream, open_source
+from ..solvers.nearest import nearest, staged
+from ..validation import is_stream, open_source, refusing
 
 
 class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -63,7 +61,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         """
         source = self._open(X, finite=False)
         stage = self._stage(source)
-        with self._refusing(X):
+        with refusing(self, X, source.backend):
             parts = [nearest(source.backend, chunk, stage) for chunk in source.chunks()]
         return self._return(X, source.backend, parts)
 
@@ -116,7 +114,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
             As `predict`.
         """
         source = self._open(X, sample_weight, finite=False)
-        with self._refusing(X):
+        with refusing(self, X, source.backend):
             cost: Cost = source.fold(_score, self._stage(source))
         return -float(cost.total.value())
 
@@ -125,16 +123,6 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         check_is_fitted(self)
         backend = select(self.device).backend
         return open_source(self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite)
-
-    @contextmanager
-    def _refusing(self, X: Any) -> Iterator[None]:
-        """NaN and infinity that `nearest` came upon are refused in scikit-learn's words, where it reads such data."""
-        try:
-            yield
-        except NotFiniteError:
-            if not is_stream(X):
-                self._open(X)
-            raise
 
     def _stage(self, source: Source) -> Centers:
         return staged(source, self.cluster_centers_.astype(np.float64))

@@ -17,7 +17,7 @@ from ..data.source import Source
 from ..objectives.mean import Mean
 from ..solvers.iterate import Fit, iterate
 from ..solvers.scan import scan
-from ..validation import open_source
+from ..validation import open_source, refusing
 from .base import CenterEstimator
 from .start import check_init, first_centers, starts
 
@@ -132,8 +132,9 @@ class KMeans(CenterEstimator):
         """
         choice = select(self.device)
         source = open_source(
-            self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters
-        )
+            self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters,
+            finite=False,
+        )  # fmt: skip
         if source.n_rows < self.n_clusters:
             raise ValueError(f"n_samples={source.n_rows} should be >= n_clusters={self.n_clusters}.")
         init = check_init(self.init, self.n_clusters, source)
@@ -145,7 +146,8 @@ class KMeans(CenterEstimator):
                 RuntimeWarning,
                 stacklevel=2,
             )
-        frame = scan(source, centre=not source.sparse)
+        with refusing(self, X, choice.backend):
+            frame = scan(source, centre=not source.sparse)
         random_state = check_random_state(self.random_state)
         best, labels = self._best(source, frame, init, n_init, random_state)
         self._keep(source, best, labels)

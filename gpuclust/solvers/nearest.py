@@ -10,16 +10,13 @@ from ..backends.base import Backend, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.layout import Layout
 from ..data.source import Source
+from ..errors import NotFiniteError
 
 
 def staged(source: Source, centers: np.ndarray) -> Centers:
     """Centres f64 [k, d] ready to label rows that were not scanned."""
     frame = Frame.around(centers, source.dtype, centre=not source.sparse)
     return source.backend.pack(centers, frame, Layout.build(centers, 1), None)
-
-
-class NotFiniteError(ValueError):
-    """A row has a value that is NaN or infinite."""
 
 
 def nearest(backend: Backend, chunk: Chunk, stage: Centers) -> Any:

@@ -8,6 +8,7 @@ from ..backends.base import Backend, Chunk
 from ..backends.frame import Frame
 from ..backends.statistics import Scan
 from ..data.source import Source
+from ..errors import NotFiniteError
 
 
 def scan(source: Source, *, centre: bool = True) -> Frame:
@@ -15,15 +16,15 @@ def scan(source: Source, *, centre: bool = True) -> Frame:
 
     Raises
     ------
-    ValueError
-        If a value is NaN or infinite (streams are not checked before this pass).
+    NotFiniteError
+        If a value is NaN or infinite: neither streams nor dense rows are checked before this pass.
     """
     origin = source.take(np.array([0]))[0].astype(np.float64) if centre else np.zeros(source.n_features)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported below
         found: Scan = source.fold(_step, np.where(np.isfinite(origin), origin, 0.0))
     bad = np.flatnonzero(~np.isfinite(found.total.hi))
     if len(bad):
-        raise ValueError(
+        raise NotFiniteError(
             f"Input X contains NaN or infinity: feature {bad[0]}"
             + (f" and {len(bad) - 1} more." if len(bad) > 1 else ".")
             + " Drop or impute those rows first, for example with sklearn.impute.SimpleImputer."

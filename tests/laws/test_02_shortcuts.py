@@ -51,11 +51,19 @@ class TestCells:
 
     def test_rows_on_the_edges_of_cells(self, rng, d, dtype):
         C = rng.normal(size=(25, d)).astype(dtype)
-        grid = cells.cells(C.astype(np.float64), 3)
+        grid = cells.cells(C.astype(np.float64), 3, dtype)
         assert grid.side > 1
         X = (grid.low + rng.integers(-1, grid.side + 2, (2000, d)) / grid.per).astype(dtype)
         X = np.nextafter(X, rng.choice([-np.inf, np.inf], X.shape).astype(dtype), dtype=dtype)
         assert_predicts(X, C)
+
+    def test_an_edge_of_cells_halfway_between_centers(self, rng, d, dtype):
+        """The middle of the grid of two centres: rounding may put a row in the cell across."""
+        for _ in range(60):
+            C = rng.uniform(size=(2, 1)).astype(dtype) * np.ones((2, d), dtype)
+            X = np.repeat(C.mean(axis=0, keepdims=True), 2400, axis=0)
+            X += X * (rng.integers(-8, 9, X.shape) * np.finfo(dtype).eps / 2).astype(dtype)
+            assert_predicts(X, C)
 
     def test_ties_and_equal_centers_go_to_the_lowest_index(self, rng, d, dtype):
         assert_predicts(*ties(rng, d, dtype))
@@ -93,18 +101,27 @@ class TestCells:
 
 def test_most_cells_of_spread_centers_hold_one():
     """Otherwise nothing is gained: a grid that strikes no centre would pass every other test."""
-    grid = cells.cells(np.random.default_rng(0).normal(size=(50, 2)), cells.halvings(2, 1 << 21))
+    grid = cells.cells(np.random.default_rng(0).normal(size=(50, 2)), 8, np.float32)
     assert grid.side == 256
     assert np.mean(grid.code >= 0) > 0.9
 
 
-def test_equal_and_crowded_centers_do_not_fill_the_memory():
-    """Nobody strikes an equal centre, and hardly anybody one next to it: lists of all in every cell."""
-    rng = np.random.default_rng(0)
+def test_equal_centers_are_looked_at_once():
     equal = np.concatenate([np.zeros((5000, 2)), np.ones((1, 2))])
-    assert set(cells.cells(equal, 8).members) <= {0, 2, 5000}
-    crowded = np.concatenate([1e-9 * rng.normal(size=(5000, 2)), 1e6 * np.ones((1, 2))])
-    assert len(cells.cells(crowded, 8).members) <= cells.MOST + (1 << 2 * 8)
+    assert set(cells.cells(equal, 8, np.float64).members) <= {0, 2, 5000}
+
+
+def test_crowded_centers_do_not_fill_the_memory(rng, monkeypatch):
+    """Hardly anybody strikes a centre of a crowd: without a limit, half of the cells here would list all its 600."""
+    monkeypatch.setattr(layout, "DIVIDED_FROM", 1)
+    monkeypatch.setattr(cells, "ROWS", 1)
+    line = np.stack([np.full(4400, 1e6), rng.uniform(0, 1e6, 4400)], axis=1)
+    C = np.concatenate([[0, 5e5] + 1e-9 * rng.normal(size=(600, 2)), line])
+    grid = cells.cells(C, 8, np.float64)
+    assert np.mean(grid.code >= 0) > 0.1
+    assert np.mean(grid.code == cells.CROWDED) > 0.1
+    assert len(grid.members) <= cells.MOST + 600
+    assert_predicts(rng.uniform(-1e5, 1.1e6, size=(2000, 2)), C)
 
 
 def test_cells_that_tell_nothing_give_way_to_bounds(rng, monkeypatch):

@@ -13,23 +13,27 @@ import numpy as np
 from numba import njit
 
 AXES = 3  # features at most
-HALVINGS = 12, 8, 5  # at most, by the number of features: 4096, 65536 and 32768 cells
-ROWS = 24  # to every cell: more cells cost more to make than they save
+HALVINGS = 12, 9, 6  # at most, by the number of features: 4096 cells, or 262144
+ROWS = 6  # to every cell: more cells cost more to make than they save
 BEYOND = 0.3  # what the grid holds beyond the outermost centres, as a share of their range
 THIN = 1 / 8  # or of this much of the widest range, along an axis on which centres hardly differ
 MANY = 24, 8  # centres in a cell from which on its rows are scored: so many, and so many-th part of all
-MOST = 1 << 20  # members of all cells: where centres crowd, cells are not made smaller
+MOST = 1 << 20  # members of all lists
+WORTH = 256  # looks at a member in a box, to every finest cell: where centres crowd, more look than are spared
+CROWDED, LISTED = np.int32(-1), np.int32(-2)  # codes of cells whose rows are scored, and of the list at place 0
 
 
 class Cells(NamedTuple):
-    code: Any  # i32 [cells]: the nearest centre, or -1 - (place in `members`); row-major
+    code: Any  # i32 [cells]: the nearest centre, CROWDED, or LISTED - (place in `members`); row-major
     members: Any  # i32: how many centres, then which, ascending
-    low: Any  # f64 [d]: where the grid begins
-    per: Any  # f64 [d]: cells in a unit of length
+    low: Any  # [d], the rows' dtype: where the grid begins
+    per: Any  # [d], the same: cells in a unit of length
     side: Any  # cells along an axis; 0: no grid
 
 
-NO_CELLS = Cells(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), np.empty(0), 0)
+def no_cells(dtype: Any) -> Cells:
+    nothing = np.empty(0, dtype)
+    return Cells(np.empty(0, np.int32), np.empty(0, np.int32), nothing, nothing, 0)
 
 
 def halvings(d: int, rows: int) -> int:
@@ -37,116 +41,153 @@ def halvings(d: int, rows: int) -> int:
     return min(HALVINGS[d - 1], (max(1, rows // ROWS).bit_length() - 1) // d)
 
 
-def cells(centers: np.ndarray, most: int) -> Cells:
-    """The grid for centres f64 [k, d], d <= 3, after `most` halvings; none where they are all alike or not finite."""
-    low, high = centers.min(axis=0), centers.max(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        reach = np.maximum(high - low, (high - low).max() * THIN) * BEYOND
-        low, high = low - reach, high + reach
-        width = (high - low) / (1 << most)
-        pad = 1e-9 * width + 2.0**-48 * np.maximum(np.abs(low), np.abs(high))
-        usable = np.all(pad < width / 8) and np.all((high - low) ** 2 < 1e300) and np.all(width**2 > 1e-280)
-    if not usable:
-        return NO_CELLS
+def cells(centers: np.ndarray, most: int, dtype: Any) -> Cells:
+    """The grid for centres f64 [k, d], d <= 3, after `most` halvings, and rows of this dtype.
+
+    None where centres are all alike, or too far apart or from zero. A row's place is off by 2 (side + 2) eps cells at
+    most: boxes are wider than cells by that and more.
+    """
+    least, greatest, side = centers.min(axis=0), centers.max(axis=0), 1 << most
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        reach = np.maximum(greatest - least, (greatest - least).max() * THIN) * BEYOND
+        low = (least - reach).astype(dtype)
+        per = (side / (greatest - least + 2 * reach)).astype(dtype)
+        start, width = low.astype(np.float64), 1.0 / per
+        pad = 4 * (side + 2) * np.finfo(dtype).eps * width + 2.0**-48 * (np.abs(start) + side * width)
+        usable = np.isfinite(low) & np.isfinite(per) & (width > 1e-140) & (width < 1e140) & (pad < width / 8)
+    if not usable.all():
+        return no_cells(dtype)
     unequal = np.sort(np.unique(centers, axis=0, return_index=True)[1]).astype(np.int32)  # the lowest of equals wins
-    code, members, side = _divide(centers, unequal, low, high, pad, most)
-    return Cells(code, members, low, side / (high - low), side)
+    code, members = _divide(centers, unequal, start, start + side * width, pad, most)
+    return Cells(code, members, low, per, side)
 
 
 @njit
-def _nearest(centers, members, start, stop, middle):
+def _nearest(centers, members, start, stop, low, high):
+    """The member nearest to the middle of a box."""
     best, least = members[start], np.inf
     for at in range(start, stop):
         total, j = 0.0, members[at]
         for f in range(centers.shape[1]):
-            total += (centers[j, f] - middle[f]) ** 2
+            total += (centers[j, f] - 0.5 * (low[f] + high[f])) ** 2
         if total < least:
             best, least = j, total
     return best
 
 
 @njit
+def _filter_two(centers, i, j, low, high, slack, out, at):
+    """`_filter` of two members: most boxes that are not decided have no more."""
+    least, most = 0.0, 0.0  # lead of i over j in the box, in squared distance
+    for f in range(low.shape[0]):
+        own, other = centers[i, f], centers[j, f]
+        at_low = (other - own) * ((own - low[f]) + (other - low[f]))
+        at_high = (other - own) * ((own - high[f]) + (other - high[f]))
+        least += min(at_low, at_high)
+        most += max(at_low, at_high)
+    out[at] = i if most >= -slack else j
+    out[at + 1] = j
+    return at + 2 if most >= -slack and not least > slack else at + 1
+
+
+@njit
 def _filter(centers, members, start, stop, low, high, slack, out, at):
     """out[at:] <- the members that can be nearest in the box; where they end. `slack` covers all rounding."""
-    d = centers.shape[1]
-    z = _nearest(centers, members, start, stop, (low + high) / 2)
+    z = _nearest(centers, members, start, stop, low, high)
     for p in range(start, stop):
-        j, lead = members[p], 0.0  # lead of z over j at the corner that is best for j, in squared distance
-        for f in range(d):
+        j, least = members[p], 0.0  # lead of z over j at the corner that is best for j, in squared distance
+        for f in range(low.shape[0]):
             own, other = centers[z, f], centers[j, f]
             corner = high[f] if other > own else low[f]
-            lead += (other - own) * ((own - corner) + (other - corner))
-        if not lead > slack:
+            least += (other - own) * ((own - corner) + (other - corner))
+        if not least > slack:
             out[at] = j
             at += 1
     return at
 
 
 @njit
-def _halve(centers, low, high, pad, slack, sides, first, members):
-    """One halving along every axis: first [cells + 1], members of the new cells."""
-    d, splits = centers.shape[1], np.ones(AXES, np.int64)
-    splits[:d] = 2
-    new = sides * splits
-    starts = np.zeros(new.prod() + 1, np.int64)
-    kept = np.empty(2 * len(members) + len(starts), np.int32)
-    box_low, box_high, place, at, cell = np.empty(d), np.empty(d), np.empty(AXES, np.int64), 0, 0
-    for a in range(new[0]):
-        for b in range(new[1]):
-            for c in range(new[2]):
-                parent = (a // splits[0] * sides[1] + b // splits[1]) * sides[2] + c // splits[2]
-                start, stop = first[parent], first[parent + 1]
-                if at + stop - start > len(kept):
-                    kept = np.append(kept, np.empty(len(kept) + stop - start, np.int32))
-                if stop - start == 1:
-                    kept[at] = members[start]
-                    at += 1
-                else:
-                    place[0], place[1], place[2] = a, b, c
-                    for f in range(d):
-                        width = (high[f] - low[f]) / new[f]
-                        box_low[f] = low[f] + place[f] * width - pad[f]
-                        box_high[f] = low[f] + (place[f] + 1) * width + pad[f]
-                    at = _filter(centers, members, start, stop, box_low, box_high, slack, kept, at)
-                cell += 1
-                starts[cell] = at
-    return new, starts, kept[:at]
+def _fill(code, side, d, place, extent, value):
+    """Give all finest cells of a box their code: it is the place[3 - d :]-th box of so many of them along an axis."""
+    for a in range(extent if d > 2 else 1):
+        for b in range(extent if d > 1 else 1):
+            start = ((place[0] * extent + a) * side + place[1] * extent + b) * side + place[2] * extent
+            for cell in range(start, start + extent):
+                code[cell] = value
+
+
+@njit
+def _listed(lists, at, members):
+    """lists <- with `members` and their number from `at` on."""
+    stop = at + 1 + len(members)
+    if stop > len(lists):
+        lists = np.append(lists, np.empty(stop, np.int32))
+    lists[at] = len(members)
+    lists[at + 1 : stop] = members
+    return lists
+
+
+@njit
+def _box(low, high, pad, place, share, box_low, box_high):
+    """The corners of the place[3 - d :]-th box of such a share of every axis, a little wider than it is."""
+    d = low.shape[0]
+    for f in range(d):
+        width, at = (high[f] - low[f]) * share, place[AXES - d + f]
+        box_low[f] = low[f] + at * width - pad[f]
+        box_high[f] = low[f] + (at + 1) * width + pad[f]
 
 
 @njit(cache=True, nogil=True)
 def _divide(centers, members, low, high, pad, most):
-    """code, members of the finest cells, and how many there are along an axis."""
-    slack = 1e-13 * ((high - low) ** 2).sum()
-    sides = np.ones(AXES, np.int64)
-    first = np.array([0, len(members)])
-    for _ in range(most):
-        if len(members) << centers.shape[1] > MOST:
-            break
-        sides, first, members = _halve(centers, low, high, pad, slack, sides, first, members)
-    code, lists, at = np.empty(len(first) - 1, np.int32), np.empty(len(members) + len(first), np.int32), 0
-    for cell in range(len(code)):
-        start, stop = first[cell], first[cell + 1]
+    """code, members of the finest cells: boxes that wait lie on a stack, each with its members at the end of `pool`."""
+    k, d = centers.shape
+    side, halves, slack = 1 << most, 1 << d, 1e-13 * ((high - low) ** 2).sum()
+    many, work = max(MANY[0], k // MANY[1]), WORTH << d * most
+    code, lists, listed = np.empty(side**d, np.int32), np.empty(1024, np.int32), 0
+    pool = np.empty((most * halves + 1) * len(members), np.int32)
+    pool[: len(members)] = members
+    boxes = np.zeros((most * halves + 1, 3 + AXES), np.int64)  # level, start, stop, place
+    place, inner, box_low, box_high = np.empty(AXES, np.int64), np.empty(AXES, np.int64), np.empty(d), np.empty(d)
+    boxes[0, 2], waiting = len(members), 1
+    while waiting:
+        waiting -= 1
+        level, start, stop = boxes[waiting, 0], boxes[waiting, 1], boxes[waiting, 2]
+        for a in range(AXES):
+            place[a] = boxes[waiting, 3 + a]
         if stop - start == 1:
-            code[cell] = members[start]
-            continue
-        code[cell] = -1 - at
-        lists[at] = stop - start
-        lists[at + 1 : at + 1 + stop - start] = members[start:stop]
-        at += 1 + stop - start
-    return code, lists[:at].copy(), sides[0]
+            _fill(code, side, d, place, side >> level, pool[start])
+        elif work < 0 or (level == most and (stop - start >= many or listed > MOST)):
+            _fill(code, side, d, place, side >> level, CROWDED)
+        elif level == most:
+            _fill(code, side, d, place, 1, LISTED - listed)
+            lists = _listed(lists, listed, pool[start:stop])
+            listed += 1 + stop - start
+        else:
+            top, work, share = stop, work - halves * (stop - start), 0.5 / (1 << level)
+            for half in range(halves):
+                for a in range(AXES):
+                    inner[a] = 2 * place[a] + (half >> (AXES - 1 - a) & 1)
+                    boxes[waiting, 3 + a] = inner[a]
+                _box(low, high, pad, inner, share, box_low, box_high)
+                boxes[waiting, 0], boxes[waiting, 1] = level + 1, top
+                if stop - start == 2:
+                    top = _filter_two(centers, pool[start], pool[start + 1], box_low, box_high, slack, pool, top)
+                else:
+                    top = _filter(centers, pool, start, stop, box_low, box_high, slack, pool, top)
+                boxes[waiting, 2] = top
+                waiting += 1
+    return code, lists[:listed].copy()
 
 
 @njit
 def _nearest_member(values, at, centers, members, place):
-    """The nearest of the centres in a list to the row values[at:], as `nearest_direct` finds it; -1: too many."""
+    """The nearest of the centres in a list to the row values[at:], as `nearest_direct` finds it."""
     count, d = members[place], centers.shape[1]
     best, least = np.int32(-1), np.inf
-    if count >= max(MANY[0], len(centers) // MANY[1]):
-        return best
     for p in range(place + 1, place + 1 + count):
         j, total = members[p], 0.0
         for f in range(d):
-            diff = np.float64(values[at + f]) - centers[j, f]
+            diff = np.float64(values[np.uintp(at + f)]) - centers[np.uintp(j), f]
             total += diff * diff
         if total < least:
             best, least = j, total
@@ -154,19 +195,43 @@ def _nearest_member(values, at, centers, members, place):
 
 
 @njit
+def _nearer(values, at, centers, i, j):
+    """The same of two."""
+    one, two = 0.0, 0.0
+    for f in range(centers.shape[1]):
+        x = np.float64(values[np.uintp(at + f)])
+        diff = x - centers[np.uintp(i), f]
+        one += diff * diff
+        diff = x - centers[np.uintp(j), f]
+        two += diff * diff
+    return j if two < one else i
+
+
+@njit
+def _columns(values, stride, f, m, low, per, side, cell, outside):
+    """Fold the column of feature f into `cell` and `outside`. Vectorised where the stride is a constant."""
+    one, top = values.dtype.type(1), values.dtype.type(side + 1)
+    for s in range(m):
+        place = (values[np.uintp(stride * s + f)] - low) * per + one
+        place = place if place > 0 else one - one  # also NaN
+        column = np.int32(place if place < top else top) - np.int32(1)
+        cell[s] = cell[s] * side + column
+        outside[s] |= column | (side - np.int32(1) - column)
+
+
+@njit
 def _cells_of(values, m, d, grid, cell, outside):
     """cell [m] <- where each row lies; outside [m] <- below 0 where that is nowhere."""
     side = np.int32(grid.side)
-    top = side + 1.0
     cell[:m], outside[:m] = 0, 0
     for f in range(d):
         low, per = grid.low[f], grid.per[f]
-        for s in range(m):  # vectorised
-            place = (np.float64(values[d * s + f]) - low) * per + 1.0
-            place = place if place > 0.0 else 0.0  # also NaN
-            column = np.int32(place if place < top else top) - np.int32(1)
-            cell[s] = cell[s] * side + column
-            outside[s] |= column | (side - np.int32(1) - column)
+        if d == 1:
+            _columns(values, 1, f, m, low, per, side, cell, outside)
+        elif d == 2:
+            _columns(values, 2, f, m, low, per, side, cell, outside)
+        else:
+            _columns(values, 3, f, m, low, per, side, cell, outside)
 
 
 @njit
@@ -179,9 +244,13 @@ def locate(X, start, m, grid, centers, cell, outside, found):
     values = X.ravel()[start * d : (start + m) * d]
     _cells_of(values, m, d, grid, cell, outside)
     for s in range(m):
-        found[s] = code[cell[s]] if outside[s] >= 0 else np.int32(-1)
+        found[s] = code[np.uintp(cell[s])] if outside[s] >= 0 else CROWDED
         cell[open_] = s
-        open_ += (outside[s] >= 0) & (found[s] < 0)
+        open_ += found[s] <= LISTED
     for p in range(open_):
         s = cell[p]
-        found[s] = _nearest_member(values, d * s, centers, members, -1 - found[s])
+        place = np.uintp(LISTED - found[s])
+        if members[place] == 2:  # most of them
+            found[s] = _nearer(values, d * s, centers, members[place + 1], members[place + 2])
+        else:
+            found[s] = _nearest_member(values, d * s, centers, members, place)

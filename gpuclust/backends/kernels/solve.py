@@ -8,13 +8,15 @@ from .tile import fma
 
 
 @njit
-def _total(levels, f):
-    """(hi, lo) of the exact pieces of column f."""
-    hi, lo = 0.0, 0.0
+def _totals(levels, hi, lo):
+    """(hi, lo) f64 [d + 1] <- of the exact pieces of every column. Vectorised."""
+    hi[:], lo[:] = 0.0, 0.0
     for b in range(levels.shape[0]):
-        hi, e = two_sum(hi, levels[b, f])
-        lo += e
-    return two_sum(hi, lo)
+        for f in range(hi.shape[0]):
+            hi[f], e = two_sum(hi[f], levels[b, f])
+            lo[f] += e
+    for f in range(hi.shape[0]):
+        hi[f], lo[f] = two_sum(hi[f], lo[f])
 
 
 @njit
@@ -27,37 +29,40 @@ def _product(a, b):
 def means(sums, old, out, mass):
     """out f64 [k, d] OUT <- sums / mass, rounded once; rows without mass keep `old`. sums f64 [k, K, d + 1]."""
     k, d = old.shape
+    hi, lo = np.empty(d + 1), np.empty(d + 1)
     for j in range(k):
-        m, m_lo = _total(sums[j], d)
+        _totals(sums[j], hi, lo)
+        m, m_lo = hi[d], lo[d]
         mass[j] = m
         if not m > 0.0:
             out[j] = old[j]
             continue
         for f in range(d):
-            hi, lo = _total(sums[j], f)
-            q = hi / m
-            out[j, f] = q + (fma(-q, m, hi) + (lo - q * m_lo)) / m
+            q = hi[f] / m
+            out[j, f] = q + (fma(-q, m, hi[f]) + (lo[f] - q * m_lo)) / m
 
 
 @njit(cache=True, nogil=True)
 def assignment_terms(sums, centers, origin, out):
     """out f64 [2, k] OUT <- (hi, lo) of c_j.(m_j c_j - 2 S_j) about the origin: costs up to w|x - o|^2."""
     k, d = centers.shape
+    s, s_lo = np.empty(d + 1), np.empty(d + 1)
     for j in range(k):
-        m, m_lo = _total(sums[j], d)
-        hi, lo = 0.0, 0.0
+        _totals(sums[j], s, s_lo)
+        m, m_lo, hi, lo = s[d], s_lo[d], 0.0, 0.0
         for f in range(d):
             c, c_lo = two_sum(centers[j, f], -origin[f])
-            s, s_lo = _total(sums[j], f)
             p, e = _product(m, origin[f])
-            s, e2 = two_sum(s, -p)
-            s_lo += e2 - e - m_lo * origin[f]
+            about, e2 = two_sum(s[f], -p)
+            about_lo = s_lo[f] + (e2 - e - m_lo * origin[f])
             p, e = _product(m, c)
-            u, u_lo = two_sum(p, -2.0 * s)
-            u_lo += e + m * c_lo + m_lo * c - 2.0 * s_lo
-            p, e = _product(c, u)
-            hi, e2 = two_sum(hi, p)
-            lo += e2 + e + c * u_lo + c_lo * u
+            u, u_lo = two_sum(p, -2.0 * about)
+            u_lo += e + m * c_lo + m_lo * c - 2.0 * about_lo
+            s[f], e = _product(c, u)
+            s_lo[f] = e + c * u_lo + c_lo * u
+        for f in range(d):
+            hi, e = two_sum(hi, s[f])
+            lo += e + s_lo[f]
         out[0, j], out[1, j] = two_sum(hi, lo)
 
 

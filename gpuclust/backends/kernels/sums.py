@@ -50,7 +50,7 @@ def _cut_strips(typingctx, X, at, strips, magic, sums, plus, minus, columns, lev
     return types.void(X, i, i, magic, sums, i, i, i, i), codegen
 
 
-@njit
+@njit(inline="always")
 def _cut(value, f, magic, sums, plus, minus):
     """The pieces of a value of column f, into sums[plus:] and out of sums[minus:], where there is such a cluster."""
     levels, columns = magic.shape
