@@ -656,7 +656,13 @@ def start(*arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "gpuclust.cli", *map(str, arguments)],
         env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     )  # fmt: skip
+
+
+def heed_interrupts():
+    """Undo what a shell does to processes in the background, and their children: they ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
