@@ -10,6 +10,7 @@ from ._version import __version__
 _HOME = {
     "KMeans": "estimators.kmeans",
     "MiniBatchKMeans": "estimators.minibatch",
+    "KMedians": "estimators.kmedians",
     "kmeans_plusplus": "estimators.functions",
     "k_means": "estimators.functions",
     "stream": "data.stream",

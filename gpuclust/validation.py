@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .backends.base import Backend
-from .data.array import ArraySource
+from .data.array import ArraySource, DensifiedSource
 from .data.source import Source
 from .data.stream import Stream, StreamSource, stream, wants_stream
 from .errors import NotFiniteError
@@ -30,11 +30,12 @@ def open_source(
     chunk_size: int | None = None,
     finite: bool = True,
     clusters: int = 0,
+    dense: bool = False,
 ) -> Source:
     """Validated rows of any supported container, as a Source on `backend`.
 
     `finite=False` leaves it to the caller to find NaN and infinity in dense rows. `clusters` is how many the memory of
-    a stream is planned for.
+    a stream is planned for. `dense`: sparse rows are to be made dense, chunk by chunk.
 
     Raises
     ------
@@ -56,6 +57,8 @@ def open_source(
     weight = None
     if sample_weight is not None:
         weight = backend.upload(_weights(sample_weight, X), np.float64)
+    if dense and sp.issparse(X):
+        return DensifiedSource(X, weight, backend, chunk_size)
     return ArraySource(backend.upload(X, X.dtype), weight, backend, chunk_size)
 
 

@@ -215,7 +215,7 @@ def test_seeds_follow_the_squared_distance():
     """Two rows at distance 1 and 2 from the rest, one draw of one trial: the far one four times as often."""
     X = sp.csr_matrix([[0.0, 0.0]] * 50 + [[1.0, 0.0], [0.0, 2.0]])
     source = ArraySource(CPUBackend().upload(X, np.float64), None, CPUBackend())
-    frame = scan(source, centre=False)
+    frame = scan(source)
     drawn = [plus_plus(source, frame, 2, np.random.RandomState(s), trials=1)[1] for s in range(400)]
     far = [second for first, second in drawn if first < 50]
     assert abs(np.mean(np.array(far) == 51) - 0.8) < 0.08

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .brackets import Brackets
 from .frame import Frame
 from .layout import Drift, Layout
-from .statistics import Array, Cost, Delta, Potentials, Scan, Top
+from .metric import Metric
+from .statistics import Array, Cost, Delta, Moves, Potentials, Ranks, Scan, Top
 
 
 class Chunk(NamedTuple):
@@ -61,13 +63,13 @@ class Backend(ABC):
             columns = {name: column[part] for name, column in chunk.rows.items()}
             yield Chunk(chunk.X[part], weight, chunk.start + start, columns)
 
-    def cost(self, chunk: Chunk, centers: np.ndarray) -> Cost:
+    def cost(self, chunk: Chunk, centers: np.ndarray, metric: Metric) -> Cost:
         """Cost of the ledger's labels."""
-        return reduce(Cost.merge, (self._cost(part, centers) for part in self.blocks(chunk)))
+        return reduce(Cost.merge, (self._cost(part, centers, metric) for part in self.blocks(chunk)))
 
-    def _cost(self, chunk: Chunk, centers: np.ndarray) -> Cost:
+    def _cost(self, chunk: Chunk, centers: np.ndarray, metric: Metric) -> Cost:
         label = chunk.rows["label"]
-        return self.total(self.costs(chunk.X, centers, label), chunk.weight, label, len(centers))
+        return self.total(self.costs(chunk.X, centers, label, metric), chunk.weight, label, len(centers))
 
     # placement
     @abstractmethod
@@ -104,19 +106,27 @@ class Backend(ABC):
         """Certified labels and bounds (label; upper, lower, lowers) into the ledger; exact sums of rows that moved."""
 
     @abstractmethod
+    def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
+        """Certified labels and bounds into the ledger, and no sums."""
+
+    @abstractmethod
+    def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
+        """Where rows lie about the brackets of the cluster that the ledger's label names."""
+
+    @abstractmethod
     def nearest(self, X: Array, centers: Centers) -> Array:
         """Certified labels i32 [n]; -1 where a value of the row is not finite."""
 
     @abstractmethod
-    def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:
-        """Squared distance to the row's own centre, float64, summed directly in feature order. f64 [n]."""
+    def costs(self, X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
+        """Cost of each row at its own centre, float64, summed directly in feature order. f64 [n]."""
 
     @abstractmethod
     def total(self, cost: Array, weight: Array | None, label: Array, k: int) -> Cost:
         """Weighted total of costs and the clusters' masses, independent of the order of rows."""
 
     @abstractmethod
-    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
+    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int, metric: Metric) -> Top:
         """The m rows of positive weight farthest from their own centre."""
 
     @abstractmethod
@@ -137,5 +147,5 @@ class Backend(ABC):
         """`size` rows drawn without replacement in proportion to weight times the ledger's cost (exponential keys)."""
 
     @abstractmethod
-    def distances(self, X: Array, centers: np.ndarray, dtype: Any) -> Array:
-        """Euclidean distances [n, k], summed in float64."""
+    def distances(self, X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
+        """Distances [n, k], summed in float64."""

@@ -13,6 +13,8 @@ import scipy.sparse as sp
 
 from . import sparse
 from .base import Array, Backend, Bounds, Centers, Chunk
+from .brackets import Brackets
+from .cpu_ranks import rank
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
 from .kernels.assign import PackedCenters
@@ -21,8 +23,9 @@ from .kernels.csr_assign import PackedCSR
 from .kernels.pack import padded
 from .kernels.tile import LANES, TRIALS, WIDE
 from .layout import Drift, Layout, divides
+from .metric import Metric
 from .packing import NO_WEIGHT, alias, pack_centers, rounding
-from .statistics import DD, Cost, Delta, Potentials, Scan, Top
+from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Scan, Top
 from .threads import limited, run, thread_count
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,7 +79,7 @@ class Packed:
     def grid(self, rows: int, bounds: Bounds) -> Cells:
         """Cells where they pay: few features, enough rows, and no bounds."""
         d, dtype = self.centers.shape[1], self.frame.shift.dtype
-        if bounds != Bounds.NONE or not divides(d, rows):
+        if bounds != Bounds.NONE or self.frame.metric.l1 or not divides(d, rows):
             return no_cells(dtype)
         most = halvings(d, rows)
         if most not in self.cells:
@@ -144,8 +147,22 @@ class CPUBackend(Backend):
         moved = np.zeros((threads, 2), np.int64)
         _assign(chunk.X, w, ledger, centers, frame.magic, sums, moved)
         total = sums.sum(axis=0).reshape(k + 1, levels, columns)[:k]
-        count, pairs = moved.sum(axis=0).tolist()
-        return Delta(total, count, pairs // (1 if centers.bounds == Bounds.NONE else centers.layout.groups))
+        return Delta(total, int(moved[:, 0].sum()), _pairs(moved, centers))
+
+    @parallel
+    def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
+        k, rows, threads = len(centers.host), chunk.rows, thread_count()
+        label, before, moved = rows["label"], rows["label"].copy(), np.zeros((threads, 2), np.int64)
+        ledger = label, rows["upper"], rows["lower"], rows["lowers"]
+        _assign(chunk.X, NO_WEIGHT, ledger, centers, centers.frame.magic, np.empty((threads, 0)), moved)
+        changed = np.flatnonzero(label != before)
+        left = before[changed]
+        flow = np.bincount(label[changed], minlength=k) + np.bincount(left[left >= 0], minlength=k)
+        return Moves(len(changed), _pairs(moved, centers), flow)
+
+    @parallel
+    def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
+        return rank(chunk.X, weights(chunk.weight), chunk.rows["label"], brackets)
 
     @parallel
     def nearest(self, X: Array, centers: Centers) -> Array:
@@ -160,12 +177,12 @@ class CPUBackend(Backend):
         return label
 
     @parallel
-    def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:
+    def costs(self, X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
         cost = np.empty(X.shape[0])
         if sp.issparse(X):
             sparse.costs(X, centers, label, cost)
         else:
-            run(direct.row_costs, X, centers, label, cost)
+            run(direct.row_costs, X, centers, label, cost, metric.l1)
         return cost
 
     @parallel
@@ -177,9 +194,9 @@ class CPUBackend(Backend):
         each = DD(counts.astype(np.float64), np.zeros(k)) if weight is None else _joined(mass)
         return Cost(_joined(total), each, counts)
 
-    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
+    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int, metric: Metric) -> Top:
         label = chunk.rows["label"]
-        cost = self.costs(chunk.X, centers, label)
+        cost = self.costs(chunk.X, centers, label, metric)
         weight = np.ones(len(cost)) if chunk.weight is None else np.asarray(chunk.weight)
         cost[weight <= 0] = -1.0
         bound = _bound(cost, m)
@@ -204,7 +221,7 @@ class CPUBackend(Backend):
             panels = trial_panels(known, trial, frame)
             run(
                 trials.trials_pass, X, weights(chunk.weight), cost, known is not None, np.zeros_like(frame.shift),
-                frame.scale, panels, len(trial), 1.0 / grid, chunk.start, blocks, largest,
+                frame.scale, panels, frame.metric.l1, len(trial), 1.0 / grid, chunk.start, blocks, largest,
                 batch_rows(X.shape[1], X.itemsize),
             )  # fmt: skip
         return Potentials({(chunk.start, block): blocks.sum(axis=0)}, largest.max(axis=0))
@@ -217,7 +234,7 @@ class CPUBackend(Backend):
         else:
             panels = trial_panels(known, np.empty((0, chunk.X.shape[1])), frame)
             origin = np.zeros_like(frame.shift)
-            trials.row_potentials(chunk.X, w, cost, origin, frame.scale, panels, 1.0 / grid, out)
+            trials.row_potentials(chunk.X, w, cost, origin, frame.scale, panels, frame.metric.l1, 1.0 / grid, out)
         return out
 
     def race(self, chunk: Chunk, seed: int, size: int) -> Top:
@@ -229,12 +246,12 @@ class CPUBackend(Backend):
         return Top(size, key[first], first + chunk.start, X, weight[first], chunk.rows["label"][first])
 
     @parallel
-    def distances(self, X: Array, centers: np.ndarray, dtype: Any) -> Array:
+    def distances(self, X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
         out = np.empty((X.shape[0], len(centers)), dtype)
         if sp.issparse(X):
             sparse.distances(X, centers, out)
         else:
-            run(direct.distances, X, np.ascontiguousarray(centers.T), out)
+            run(direct.distances, X, np.ascontiguousarray(centers.T), out, metric.l1)
         return out
 
 
@@ -245,9 +262,14 @@ def _assign(
     n, d = X.shape
     packed, grid = centers.packed.dense, centers.packed.grid(n, centers.bounds)
     run(
-        assign.lloyd_pass, X, weight, *ledger, packed, grid, *rounding(d), magic, sums, moved,
+        assign.lloyd_pass, X, weight, *ledger, packed, grid, *rounding(d, centers.frame.metric), magic, sums, moved,
         int(centers.bounds), batch_rows(d), window_rows(d, X.itemsize),
     )  # fmt: skip
+
+
+def _pairs(moved: Array, centers: Centers) -> int:
+    """Rows that were scored, from the pairs of row and group that the threads counted."""
+    return int(moved[:, 1].sum()) // (1 if centers.bounds == Bounds.NONE else centers.layout.groups)
 
 
 def uniform(seed: int, start: int, n: int) -> np.ndarray:

@@ -16,13 +16,16 @@ import scipy.sparse as sp
 
 from ..errors import DeviceMemoryError
 from . import cuda_labels as labels
+from . import cuda_ranks
 from . import cuda_seeding as seeding
 from . import cuda_sums as sums
 from .base import Array, Backend, Centers, Chunk
+from .brackets import Brackets
 from .cuda_memory import free_bytes, place, reserve, send, tiles
 from .frame import Frame
 from .layout import Drift, Layout
-from .statistics import DD, Cost, Delta, Potentials, Scan, Top
+from .metric import Metric
+from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Scan, Top
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,6 +112,24 @@ class CUDABackend(Backend):
         return Delta(delta.get(), sum(moved), len(label))
 
     @on_device
+    def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
+        k, label = len(centers.host), chunk.rows["label"]
+
+        def step(start: int, stop: int) -> Moves:
+            old, new = label[start:stop], labels.nearest(chunk.X[start:stop], centers.packed)
+            moved = cupy.flatnonzero(new != old)
+            left = old[moved]
+            ends = cupy.concatenate([new[moved], left[left >= 0]])
+            label[start:stop] = new
+            return Moves(len(moved), stop - start, cupy.bincount(ends, minlength=k).get().astype(np.int64))
+
+        return functools.reduce(Moves.merge, tiles(len(label), 64, step))
+
+    @on_device
+    def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
+        return cuda_ranks.rank(chunk.X, chunk.weight, chunk.rows["label"], brackets)
+
+    @on_device
     def nearest(self, X: Array, centers: Centers) -> Array:
         out = cupy.empty(len(X), np.int32)
 
@@ -119,8 +140,8 @@ class CUDABackend(Backend):
         return out
 
     @on_device
-    def costs(self, X: Array, centers: np.ndarray, label: Array) -> Array:
-        return labels.costs(X, centers, label)
+    def costs(self, X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
+        return labels.costs(X, centers, label, metric)
 
     @on_device
     def total(self, cost: Array, weight: Array | None, label: Array, k: int) -> Cost:
@@ -132,9 +153,9 @@ class CUDABackend(Backend):
         return Cost(sums.weighted_total(cost, weight), mass, rows)
 
     @on_device
-    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
+    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int, metric: Metric) -> Top:
         def step(start: int, stop: int) -> Top:
-            cost = labels.costs(chunk.X[start:stop], centers, chunk.rows["label"][start:stop])
+            cost = labels.costs(chunk.X[start:stop], centers, chunk.rows["label"][start:stop], metric)
             if chunk.weight is not None:
                 cost = cupy.where(chunk.weight[start:stop] > 0, cost, -1.0)
             return seeding.top(chunk, cost, start, m)
@@ -156,8 +177,8 @@ class CUDABackend(Backend):
         return seeding.race(chunk, seed, size)
 
     @on_device
-    def distances(self, X: Array, centers: np.ndarray, dtype: Any) -> Array:
-        return labels.distances(X, centers, dtype)
+    def distances(self, X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
+        return labels.distances(X, centers, dtype, metric)
 
 
 def _move(

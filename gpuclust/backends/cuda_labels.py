@@ -3,7 +3,7 @@
 A product gives |c|^2 - 2 x.c, centred and scaled, for a tile of rows. A row keeps its label where the gap
 between the best two exceeds the rounding error of both (`kernels.assign._margin`, expanded form; every order of
 summation keeps that bound). The others go to the next precision; what float64 cannot tell either is summed
-directly, features in order.
+directly, features in order. Manhattan distances are summed directly from the start: they have no product.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from .cuda_memory import send, tiles
 from .frame import Frame
+from .metric import Metric
 from .statistics import Array
 
 PRECISIONS: Final = (np.float32, np.float64)
@@ -35,15 +36,17 @@ class PackedCenters(NamedTuple):
     columns: Array  # f64 [d, k], as they are
     shift: Array  # X's dtype [d]
     scale: Any
-    factors: tuple[Factor, Factor]  # float32, float64
+    factors: tuple[Factor, ...]  # float32, float64; none for Manhattan distances
+    metric: Metric
 
 
 def pack(centers: np.ndarray, frame: Frame) -> PackedCenters:
     """Host centres f64 [k, d] on the device."""
     with np.errstate(over="ignore", invalid="ignore"):  # centres far outside: inf scores, decided in float64
         exact = (centers - frame.shift) * float(frame.scale)
-        float32, float64 = (_factor(exact, np.dtype(dtype)) for dtype in PRECISIONS)
-    return PackedCenters(send(centers.T), send(frame.shift), frame.scale, (float32, float64))
+        precisions = () if frame.metric.l1 else PRECISIONS
+        factors = tuple(_factor(exact, np.dtype(dtype)) for dtype in precisions)
+    return PackedCenters(send(centers.T), send(frame.shift), frame.scale, factors, frame.metric)
 
 
 def _factor(exact: np.ndarray, dtype: np.dtype) -> Factor:
@@ -70,8 +73,8 @@ def _is_precise(dtype: np.dtype) -> Array:
 
 def nearest(X: Array, packed: PackedCenters, level: int = 0) -> Array:
     """Index of the nearest centre, i32 [n], from precision `level` on."""
-    if level == len(PRECISIONS):
-        return _nearest_direct(X, packed.columns)
+    if level == len(packed.factors):
+        return _nearest_direct(X, packed.columns, packed.metric)
     label = cupy.empty(len(X), np.int32)
     doubt = cupy.flatnonzero(_score(X, packed, level, label))
 
@@ -126,51 +129,53 @@ def _margin(total: Array, factor: Factor) -> Array:
     return total * total * factor.delta + factor.tiny
 
 
-def _nearest_direct(X: Array, columns: Array) -> Array:
+def _nearest_direct(X: Array, columns: Array, metric: Metric) -> Array:
     """The definition of a label: lowest index of the least direct sum; -1 where a value is not finite."""
     label = cupy.empty(len(X), np.int32)
 
     def step(start: int, stop: int) -> None:
-        nearest = direct_sums(X[start:stop], columns).argmin(axis=1)
+        nearest = direct_sums(X[start:stop], columns, metric).argmin(axis=1)
         label[start:stop] = cupy.where(cupy.isfinite(X[start:stop]).all(axis=1), nearest, -1)
 
     tiles(len(X), 24 * columns.shape[1], step)
     return label
 
 
-def direct_sums(X: Array, columns: Array) -> Array:
-    """Squared distances f64 [n, k] summed directly, features in order; columns f64 [d, k]."""
+def _term(diff: Array, metric: Metric) -> Array:
+    """What a difference in one feature costs; in place."""
+    return cupy.abs(diff, out=diff) if metric.l1 else cupy.multiply(diff, diff, out=diff)
+
+
+def direct_sums(X: Array, columns: Array, metric: Metric) -> Array:
+    """Costs f64 [n, k] summed directly, features in order; columns f64 [d, k]."""
     out = cupy.zeros((len(X), columns.shape[1]))
     for f in range(len(columns)):
-        diff = X[:, f].astype(np.float64)[:, None] - columns[f]
-        diff *= diff
-        out += diff
+        out += _term(X[:, f].astype(np.float64)[:, None] - columns[f], metric)
     return out
 
 
-def distances(X: Array, centers: np.ndarray, dtype: Any) -> Array:
-    """Euclidean distances [n, k], summed in float64, rounded once to `dtype`."""
+def distances(X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
+    """Distances [n, k], summed in float64, rounded once to `dtype`."""
     columns = send(centers.T, np.float64)
     out = cupy.empty((len(X), len(centers)), dtype)
 
     def step(start: int, stop: int) -> None:
-        out[start:stop] = cupy.sqrt(direct_sums(X[start:stop], columns))
+        cost = direct_sums(X[start:stop], columns, metric)
+        out[start:stop] = cost if metric.l1 else cupy.sqrt(cost)
 
     tiles(len(X), 24 * len(centers), step)
     return out
 
 
-def costs(X: Array, centers: np.ndarray, label: Array) -> Array:
-    """Squared distance to the row's own centre, summed directly, features in order. f64 [n]."""
+def costs(X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
+    """Cost of each row at its own centre, summed directly, features in order. f64 [n]."""
     columns = send(centers.T, np.float64)
     out = cupy.empty(len(X))
 
     def step(start: int, stop: int) -> None:
         own, cost = label[start:stop], cupy.zeros(stop - start)
         for f in range(len(columns)):
-            diff = X[start:stop, f].astype(np.float64) - columns[f][own]
-            diff *= diff
-            cost += diff
+            cost += _term(X[start:stop, f].astype(np.float64) - columns[f][own], metric)
         out[start:stop] = cost
 
     tiles(len(X), 32, step)

@@ -14,15 +14,14 @@ from .kernels.trials import BLOCK
 from .statistics import Array, Potentials, Top
 
 
-def squared_distances(X: Array, centers: Array, frame: Frame) -> Array:
+def trial_costs(X: Array, centers: Array, frame: Frame) -> Array:
     """[t, n] in X's dtype, features in order; centers [t, d] scaled as the rows are here."""
     x = X * frame.scale
     columns = cupy.ascontiguousarray(x.T)
     out = cupy.zeros((len(centers), len(X)), X.dtype)
     for f in range(len(columns)):
         diff = columns[f] - centers[:, f, None]
-        diff *= diff
-        out += diff
+        out += cupy.abs(diff, out=diff) if frame.metric.l1 else cupy.multiply(diff, diff, out=diff)
     return out
 
 
@@ -72,7 +71,7 @@ def _left(chunk: Chunk, start: int, stop: int, known: bool, centers: Array, fram
     """Costs with the known centre folded in [n], and what each trial centre leaves of them [trials, n]."""
     cost = chunk.rows["cost"][start:stop]
     if len(centers):
-        reach = squared_distances(chunk.X[start:stop], centers, frame)
+        reach = trial_costs(chunk.X[start:stop], centers, frame)
         cost = cupy.minimum(cost, reach[0]) if known else cost
         if len(centers) > known:
             return cost, cupy.minimum(reach[int(known) :], cost)

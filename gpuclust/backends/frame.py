@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from .metric import Metric
 from .statistics import DD, Scan
 
 HEADROOM = 56  # the largest centred coordinate becomes about 2^56: squares of it, and of far smaller ones, fit float32
@@ -14,14 +15,16 @@ HEADROOM = 56  # the largest centred coordinate becomes about 2^56: squares of i
 
 @dataclass(frozen=True)
 class Frame:
-    """shift [d] and scale (a power of two) in the rows' dtype; magic f64 [K, d + 1]; the variance behind `tol`."""
+    """shift [d] and scale (a power of two) in the rows' dtype; magic f64 [K, d + 1], or [K, 1] for medians, which sum
+    weights only; the variance behind `tol` of means."""
 
     shift: np.ndarray
     scale: Any
     magic: np.ndarray
     variance: float  # mean over features of the unweighted variance
     mass: float
-    largest: float  # bound of a squared distance between rows, in units of scale
+    largest: float  # bound of the cost of a row at another, in units of scale
+    metric: Metric = Metric.EUCLIDEAN
 
     def inside(self, point: np.ndarray) -> np.ndarray:
         """A point f64 [d], or the centre of the rows where it lies far outside them."""
@@ -29,28 +32,34 @@ class Frame:
         return point if away <= self.largest else self.shift.astype(np.float64)
 
     @classmethod
-    def around(cls, centers: np.ndarray, dtype: Any, *, centre: bool = True) -> Frame:
+    def around(
+        cls, centers: np.ndarray, dtype: Any, metric: Metric = Metric.EUCLIDEAN, *, centre: bool = True
+    ) -> Frame:
         """Coordinates for labelling rows that were not scanned; rows far outside are decided in float64."""
         least, zero = np.full(centers.shape[1], np.inf), np.zeros(centers.shape[1])
         total = DD(centers.sum(axis=0), zero)
         low, high = centers.min(axis=0), centers.max(axis=0)
         scan = Scan(len(centers), DD(1.0, 0.0), 1.0, 1.0, low, high, least, total, DD(0.0, 0.0))
-        return cls.of(scan, zero, dtype, centre=centre)
+        return cls.of(scan, zero, dtype, metric, centre=centre)
 
     @classmethod
-    def of(cls, scan: Scan, origin: np.ndarray, dtype: Any, *, centre: bool = True) -> Frame:
+    def of(
+        cls, scan: Scan, origin: np.ndarray, dtype: Any, metric: Metric = Metric.EUCLIDEAN, *, centre: bool = True
+    ) -> Frame:
         mean = origin + scan.total.value() / scan.rows
         shift = mean.astype(dtype) if centre else np.zeros(len(mean), dtype)
         reach = np.maximum(scan.high - shift, shift - scan.low)
         widest = float(reach.max(initial=0.0))
         limit = 100 if np.dtype(dtype) == np.float32 else 900
-        headroom = HEADROOM - max(0, int(np.ceil(np.log2(len(mean)) / 2)) - 6)
+        size = np.log2(len(mean)) if metric.l1 else np.log2(len(mean)) / 2 - 6
+        headroom = HEADROOM - max(0, int(np.ceil(size)))
         power = 0 if widest == 0 else int(np.clip(headroom - np.ceil(np.log2(widest)), -limit, limit))
         scale = np.dtype(dtype).type(2.0**power)
-        return cls(
-            shift, scale, grids(scan, dtype), _variance(scan), float(scan.mass.value()),
-            float(np.sum((2.0 * reach * float(scale)) ** 2)),
-        )  # fmt: skip
+        widths, mass = 2.0 * reach * float(scale), float(scan.mass.value())
+        if metric.l1:
+            return cls(shift, scale, mass_grids(scan), 0.0, mass, float(np.sum(widths)), metric)
+        return cls(shift, scale, grids(scan, dtype), _variance(scan), mass, float(np.sum(widths**2)), metric)
+
 
 
 def _variance(scan: Scan) -> float:
@@ -58,6 +67,12 @@ def _variance(scan: Scan) -> float:
     total = scan.total.value()
     spread = float(scan.square.value()) - float(np.sum(total * (total / scan.rows)))
     return max(spread, 0.0) / scan.rows / len(total)
+
+
+def mass_grids(scan: Scan) -> np.ndarray:
+    """`grids` of the weights alone."""
+    nothing = np.empty(0)
+    return grids(replace(scan, low=nothing, high=nothing, least=nothing), np.float64)
 
 
 def grids(scan: Scan, dtype: Any) -> np.ndarray:

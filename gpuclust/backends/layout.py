@@ -8,6 +8,7 @@ import numpy as np
 
 from .kernels.cells import AXES
 from .kernels.tile import PANEL, WIDE
+from .metric import Metric
 
 # Below so many centres one bound a row prunes as much as it costs; centres that share a bound. Measured.
 GROUPED_FROM, GROUP_SIZE = 192, 48
@@ -56,9 +57,11 @@ class Drift:
         k = len(layout.group_of)
         return cls(np.zeros(k), np.zeros(k), np.zeros(layout.groups))
 
-    def after(self, old: np.ndarray, new: np.ndarray, scale: float, layout: Layout) -> Drift:
+    def after(self, old: np.ndarray, new: np.ndarray, scale: float, layout: Layout, metric: Metric) -> Drift:
         """Once the centres have moved from `old` to `new`, f64 [k, d]."""
-        step = np.sqrt(((new - old) ** 2).sum(axis=1)) * scale * (1 + 1e-6)
+        way = new - old
+        step = np.abs(way).sum(axis=1) if metric.l1 else np.sqrt((way**2).sum(axis=1))
+        step *= scale * (1 + 1e-6)
         lead = int(np.argmax(step))
         other = np.full(len(step), step[lead])
         other[lead] = np.delete(step, lead).max(initial=0.0)

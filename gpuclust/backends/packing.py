@@ -8,10 +8,12 @@ import numpy as np
 
 from .frame import Frame
 from .kernels.assign import PackedCenters
+from .kernels.margins import ABSOLUTE, EXPANDED, SQUARED
 from .kernels.pack import padded
 from .kernels.short import LENGTH
 from .kernels.tile import PANEL, WIDE
 from .layout import Drift, Layout
+from .metric import Metric
 
 SHORT_FROM: Final = 32  # centres from which on a first look in 16-bit integers is taken
 SHORT_FEATURES: Final = 32, 1 << 16  # and features; of more, the rounded length might push one out of 16 bits
@@ -33,31 +35,34 @@ def alias(a: np.ndarray) -> np.ndarray:
     return np.asarray(holder)
 
 
-def rounding(d: int) -> tuple[bool, np.float32]:
+def rounding(d: int, metric: Metric) -> tuple[int, np.float32]:
     """Which form the scores take, and its error factor (see `kernels.margins`)."""
-    diff = d <= DIFFERENCE_UP_TO
-    return diff, np.float32(1.05 * (d + (4 if diff else 8)) * 2.0**-24)
+    if metric.l1:
+        form, steps = ABSOLUTE, 4
+    else:
+        form, steps = (SQUARED, 4) if d <= DIFFERENCE_UP_TO else (EXPANDED, 8)
+    return form, np.float32(1.05 * (d + steps) * 2.0**-24)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # centres far outside the rows: their scores are inf or NaN
 def pack_centers(centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift) -> PackedCenters:
     """Centred, scaled, float32, in panels; with what loosens the rows' bounds."""
     d = centers.shape[1]
-    diff = rounding(d)[0]
+    expanded = rounding(d, frame.metric)[0] == EXPANDED
     rounded = ((centers - frame.shift) * float(frame.scale)).astype(np.float32)
     placed = np.where(layout.real[:, None], rounded[layout.order], np.float32(0))
     lines = np.empty(0, np.float32)
-    if d >= WIDE:
+    if expanded and d >= WIDE:
         lines = np.pad(placed * np.float32(-2), ((0, 0), (0, padded(d) - d))).ravel()
     panels = np.ascontiguousarray(placed.reshape(-1, PANEL, d).transpose(0, 2, 1)).ravel()
     square = np.einsum("jf,jf->j", rounded, rounded, dtype=np.float64)
-    norms = np.where(layout.real, 0.0 if diff else square[layout.order], np.inf).astype(np.float32)
+    norms = np.where(layout.real, square[layout.order] if expanded else 0.0, np.inf).astype(np.float32)
     own, other, group, apart = loosening(drift)
     short, lengths, astray = NOT_SHORT
-    if len(centers) >= SHORT_FROM and SHORT_FEATURES[0] <= d <= SHORT_FEATURES[1]:
+    if expanded and len(centers) >= SHORT_FROM and SHORT_FEATURES[0] <= d <= SHORT_FEATURES[1]:
         short, lengths, astray = _shortened(placed, square[layout.order])
     return PackedCenters(
-        np.ascontiguousarray(centers), np.ascontiguousarray(centers.T), panels if diff else panels * np.float32(-2),
+        np.ascontiguousarray(centers), np.ascontiguousarray(centers.T), panels * np.float32(-2) if expanded else panels,
         lines, short, lengths, norms, np.float32(astray), layout.order, layout.start,
         layout.group_of, own, other, group, apart, frame.shift, frame.scale,
     )  # fmt: skip

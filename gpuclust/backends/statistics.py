@@ -91,6 +91,43 @@ class Cost:
         return Cost(self.total + other.total, self.mass + other.mass, self.rows + other.rows)
 
 
+class Inside(NamedTuple):
+    """Values that lie in brackets: of which pair, and their weights, if any."""
+
+    pair: np.ndarray  # i32
+    value: np.ndarray
+    weight: np.ndarray  # f64, or [0]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where rows lie about the brackets of k * d pairs of cluster and feature; masses are exact, in K pieces."""
+
+    less: np.ndarray  # f64 [k * d, K]: mass below the bracket
+    same: np.ndarray  # f64 [k * d, K]: mass at its middle
+    total: np.ndarray  # f64 [k, K]: mass of the cluster
+    lost: np.ndarray  # i64 [k * d]: values inside for which there was no room
+    inside: tuple[Inside, ...]
+
+    def merge(self, other: Ranks) -> Ranks:
+        return Ranks(
+            self.less + other.less, self.same + other.same, self.total + other.total, self.lost + other.lost,
+            self.inside + other.inside,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Rows that changed cluster."""
+
+    moved: int
+    scored: int  # rows that bounds did not settle; see `Delta`
+    flow: np.ndarray  # i64 [k]: rows that came to a cluster or left it
+
+    def merge(self, other: Moves) -> Moves:
+        return Moves(self.moved + other.moved, self.scored + other.scored, self.flow + other.flow)
+
+
 @dataclass(frozen=True)
 class Top:
     """The m rows of highest key: highest first, lowest row on ties."""

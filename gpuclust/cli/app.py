@@ -25,6 +25,7 @@ class Method(StrEnum):
 
     kmeans = "kmeans"
     minibatch = "minibatch"
+    kmedians = "kmedians"
 
 
 class Init(StrEnum):
@@ -80,7 +81,7 @@ def common(
 def fit(
     data: Data,
     clusters: Annotated[int, typer.Option("-k", "--clusters", min=1, help="Number of clusters.")],
-    method: Annotated[Method, typer.Option(help="Lloyd's K-Means, or mini-batches.")] = Method.kmeans,
+    method: Annotated[Method, typer.Option(help="Lloyd's K-Means, mini-batches, or K-Medians.")] = Method.kmeans,
     init: Annotated[Init, typer.Option(help="How the first centers are chosen.")] = Init.plusplus,
     n_init: Annotated[
         str, typer.Option(help="Runs from different first centers, the best is kept; or auto.")
@@ -92,7 +93,8 @@ def fit(
         float | None,
         typer.Option(
             min=0,
-            help="Stop when centers move less, relative to the variance.  [default: 1e-4; minibatch 0]",
+            help="Stop when centers move less, relative to the variance; kmedians: when the inertia falls by less,"
+            " relative to it.  [default: 1e-4; minibatch 0]",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,

@@ -95,7 +95,8 @@ def make_estimator(settings: Settings) -> Any:
     import gpuclust
 
     given = {"max_iter": settings.max_iter, "tol": settings.tol}
-    return (gpuclust.MiniBatchKMeans if settings.method == "minibatch" else gpuclust.KMeans)(
+    methods = {"kmeans": "KMeans", "minibatch": "MiniBatchKMeans", "kmedians": "KMedians"}
+    return getattr(gpuclust, methods[settings.method])(
         n_clusters=settings.clusters,
         init=settings.init,
         n_init=_n_init(settings.n_init),
@@ -128,7 +129,8 @@ def cluster(settings: Settings, table: Table, estimator: Any) -> Result:
     notes += dict.fromkeys(
         sentence(warning.message) for warning in caught if isinstance(warning.message, UserWarning)
     )
-    clusters = summarize(table, estimator.cluster_centers_, estimator.labels_)
+    manhattan = settings.method == "kmedians"
+    clusters = summarize(table, estimator.cluster_centers_, estimator.labels_, manhattan)
     return Result(
         settings,
         table,

@@ -22,15 +22,15 @@ class Clusters:
     inertia: Any
 
 
-def summarize(table: Table, centers: Any, labels: Any) -> Clusters:
-    """Sum the squared distance of each row to its own center, in float64."""
+def summarize(table: Table, centers: Any, labels: Any, manhattan: bool = False) -> Clusters:
+    """Sum the cost of each row at its own center, in float64: the distance, Manhattan or squared."""
     k = len(centers)
     centers = np.asarray(centers, dtype=np.float64)
     weights, inertia = np.zeros(k), np.zeros(k)
     for rows, X, weight in table.blocks():
         label = labels[rows]
         offset = X - centers[label]
-        cost = np.einsum("ij,ij->i", offset, offset)
+        cost = np.abs(offset).sum(axis=1) if manhattan else np.einsum("ij,ij->i", offset, offset)
         if weight is not None:
             weight = np.asarray(weight, dtype=np.float64)
             cost *= weight

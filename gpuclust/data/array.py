@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.base import Array, Backend, Chunk
+from .plan import DEFAULT_CHUNK
 from .source import Source
 
 
@@ -33,6 +34,10 @@ class ArraySource(Source):
     def host_weight(self) -> np.ndarray | None:
         return None if self._weight is None else self.backend.to_host(self._weight)
 
+    @property
+    def weighted(self) -> bool:
+        return self._weight is not None
+
     def placed(self, column: Array) -> Any:
         return column if self._stays else self.backend.to_host(column)
 
@@ -55,3 +60,29 @@ class ArraySource(Source):
         weight = None if self._weight is None else self._weight[start:stop]
         X = self._X if stop - start == self.n_rows else self._X[start:stop]
         return self._chunk(X, weight, start)
+
+
+class DensifiedSource(ArraySource):
+    """Sparse rows on the host, made dense chunk by chunk."""
+
+    def __init__(self, X: Any, weight: Array | None, backend: Backend, chunk_rows: int | None = None):
+        super().__init__(X, weight, backend, chunk_rows or max(1, DEFAULT_CHUNK // (X.shape[1] * X.dtype.itemsize)))
+
+    @property
+    def sparse(self) -> bool:
+        return False
+
+    @property
+    def host_rows(self) -> Any:
+        return self._X
+
+    def gather(self, index: np.ndarray) -> tuple[Array, Array | None]:
+        where = self.backend.upload(index, np.int64)
+        return self._made_dense(index), None if self._weight is None else self._weight[where]
+
+    def _slice(self, start: int, stop: int) -> Chunk:
+        weight = None if self._weight is None else self._weight[start:stop]
+        return self._chunk(self._made_dense(slice(start, stop)), weight, start)
+
+    def _made_dense(self, which: Any) -> Array:
+        return self.backend.upload(self._X[which].toarray(), self.dtype)

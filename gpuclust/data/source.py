@@ -72,6 +72,10 @@ class Source(ABC):
         return False
 
     @property
+    def weighted(self) -> bool:
+        return False
+
+    @property
     def bound_bytes(self) -> int | None:
         """Bytes that bounds to groups of centres may take; None where nothing limits them."""
         return None

@@ -111,6 +111,10 @@ class StreamSource(Source):
             return self._weight
         return np.concatenate([weight for _, weight in self._reader.blocks(self._rows)])
 
+    @property
+    def weighted(self) -> bool:
+        return self._weight is not None or self._reader.weighted
+
     def _chunks(self) -> Generator[Chunk, None, None]:
         start = 0
         with closing(_ahead(self._reader.blocks(self._rows))) as blocks:

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..backends.base import Backend, Centers, Chunk
+from ..backends.metric import Metric
 from ..backends.select import select
 from ..backends.statistics import Cost
 from ..data.source import Source
@@ -34,6 +35,8 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         "chunk_size": [None, Interval(Integral, 1, None, closed="left")],
     }
 
+    _metric: ClassVar[Metric] = Metric.EUCLIDEAN
+    _dense: ClassVar[bool] = False  # sparse rows are made dense, chunk by chunk
     cluster_centers_: np.ndarray
 
     @property
@@ -66,7 +69,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         return self._return(X, source.backend, parts)
 
     def transform(self, X: Any) -> Any:
-        """Distances to the centres.
+        """Distances to the centres, Euclidean or Manhattan as the cost is.
 
         Parameters
         ----------
@@ -84,7 +87,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         """
         source = self._open(X)
         centers = self.cluster_centers_.astype(np.float64)
-        parts = [source.backend.distances(chunk.X, centers, source.dtype) for chunk in source.chunks()]
+        parts = [source.backend.distances(chunk.X, centers, source.dtype, self._metric) for chunk in source.chunks()]
         return self._return(X, source.backend, parts)
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -122,10 +125,12 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         """X as a source; `finite=False` where `nearest` sees to it that its values are."""
         check_is_fitted(self)
         backend = select(self.device).backend
-        return open_source(self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite)
+        return open_source(
+            self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite, dense=self._dense
+        )
 
     def _stage(self, source: Source) -> Centers:
-        return staged(source, self.cluster_centers_.astype(np.float64))
+        return staged(source, self.cluster_centers_.astype(np.float64), self._metric)
 
     def _return(self, X: Any, backend: Backend, parts: list[Any]) -> Any:
         """Parts joined, on the device for device input, on the host for everything else."""
@@ -147,4 +152,5 @@ def _score(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
 
 def _score_block(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
     label = nearest(backend, chunk, stage)
-    return backend.total(backend.costs(chunk.X, stage.host, label), chunk.weight, label, len(stage.host))
+    cost = backend.costs(chunk.X, stage.host, label, stage.frame.metric)
+    return backend.total(cost, chunk.weight, label, len(stage.host))

@@ -88,7 +88,7 @@ def kmeans_plusplus(
             raise ValueError(
                 f"The length of x_squared_norms {given} should be equal to the length of n_samples {n}."
             )
-    frame = scan(source, centre=not source.sparse)
+    frame = scan(source)
     centers, index = plus_plus(source, frame, n_clusters, check_random_state(random_state), n_local_trials)
     if isinstance(X, np.ndarray) or sp.issparse(X):  # integers stay integers
         centers = centers.astype(X.dtype, copy=False)

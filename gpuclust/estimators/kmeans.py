@@ -6,23 +6,16 @@ import warnings
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from ..backends.frame import Frame
-from ..backends.select import select
 from ..data.source import Source
-from ..objectives.mean import Mean
-from ..solvers.iterate import Fit, iterate
-from ..solvers.scan import scan
-from ..validation import open_source, refusing
+from ..objectives.mean import Mean, Means
 from .base import CenterEstimator
-from .start import check_init, first_centers, starts
+from .lloyd import LloydEstimator
 
 
-class KMeans(CenterEstimator):
+class KMeans(LloydEstimator):
     """K-Means clustering: centres are means, the cost is the sum of squared Euclidean distances (Lloyd, 1982).
 
     Parameters
@@ -106,84 +99,16 @@ class KMeans(CenterEstimator):
         self.device = device
         self.chunk_size = chunk_size
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> KMeans:
-        """Cluster X.
+    def _objective(self, source: Source, frame: Frame, centers: np.ndarray) -> tuple[Mean, Means]:
+        return Mean.start(source, frame, centers)
 
-        Parameters
-        ----------
-        X : array-like, sparse CSR, DataFrame, stream or path of shape (n_samples, n_features)
-        y : ignored
-        sample_weight : array-like of shape (n_samples,), optional
-            A weight is a number of repetitions; rows of weight 0 count for nothing.
+    def _tolerance(self, frame: Frame) -> float:
+        return self.tol * frame.variance
 
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For what scikit-learn rejects too, in its words.
-        DataError
-            If a file is missing, truncated, empty or not numeric.
-        DeviceUnavailableError, DeviceMemoryError
-            If the device cannot be used, or the memory budget is too small.
-        """
-        choice = select(self.device)
-        source = open_source(
-            self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters,
-            finite=False,
-        )  # fmt: skip
-        if source.n_rows < self.n_clusters:
-            raise ValueError(f"n_samples={source.n_rows} should be >= n_clusters={self.n_clusters}.")
-        init = check_init(self.init, self.n_clusters, source)
-        n_init = starts(init, self.n_init, 10, type(self).__name__)
-        self._n_init = n_init
+    def _check_choice(self, n_init: int) -> None:
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
-                stacklevel=2,
-            )
-        with refusing(self, X, choice.backend):
-            frame = scan(source, centre=not source.sparse)
-        random_state = check_random_state(self.random_state)
-        best, labels = self._best(source, frame, init, n_init, random_state)
-        self._keep(source, best, labels)
-        self.device_ = choice.backend.name
-        return self
-
-    def _best(self, source: Source, frame: Frame, init: Any, n_init: int, random_state: Any) -> tuple[Fit, Any]:
-        """The start of least inertia and its labels (a copy where another start may overwrite them)."""
-        best: Fit | None = None
-        labels = None
-        tol = self.tol * frame.variance
-        for run in range(n_init):
-            centers = first_centers(source, frame, init, self.n_clusters, random_state)
-            if self.verbose:
-                print("Initialization complete")
-            objective, params = Mean.start(source, frame, centers)
-            fit = iterate(source, objective, params, max_iter=self.max_iter, tol=tol, run=run, verbose=self.verbose)
-            if best is None or fit.cost.total.value() < best.cost.total.value():
-                best = fit
-                labels = source.rows("label") if run == n_init - 1 else source.rows("label").copy()
-        assert best is not None
-        return best, labels
-
-    def _keep(self, source: Source, fit: Fit, labels: Any) -> None:
-        self.cluster_centers_ = fit.params.centers.astype(source.dtype)
-        self.labels_ = source.placed(labels)
-        self.inertia_ = float(fit.cost.total.value())
-        self.n_iter_ = fit.n_iter
-        self.converged_ = fit.converged
-        self.inertia_history_ = fit.history
-        self.n_passes_ = source.n_passes
-        distinct = int(np.count_nonzero(fit.cost.rows))
-        if distinct < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({distinct}) found smaller than n_clusters ({self.n_clusters})."
-                " Possibly due to duplicate points in X.",
-                ConvergenceWarning,
                 stacklevel=3,
             )

@@ -186,7 +186,7 @@ class MiniBatchKMeans(CenterEstimator):
     def _fit(self, source: Source, init: Any) -> MiniBatchKMeans:
         random_state = check_random_state(self.random_state)
         n, size = source.n_rows, self._batch_size
-        rules = self._rules(size, self.tol and self.tol * scan(source, centre=not source.sparse).variance)
+        rules = self._rules(size, self.tol and self.tol * scan(source).variance)
         with limited(size * self.n_clusters * source.n_features):
             centers = self._best_start(source, init, random_state)
             running = Running(centers, np.zeros(len(centers)))

@@ -16,6 +16,7 @@ from ..backends.base import Backend, Bounds, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.kernels import solve
 from ..backends.layout import Drift, Layout
+from ..backends.metric import Metric
 from ..backends.statistics import DD, Cost, Delta, Top
 from ..data.source import Source
 from .pruning import Pruning
@@ -70,7 +71,7 @@ class Mean:
         sums = np.zeros((k, *frame.magic.shape))
         centers = np.ascontiguousarray(centers, np.float64)
         objective = cls(frame, layout, source.dtype, frame.inside(np.median(centers, axis=0)))
-        pruning = Pruning.start(layout.groups, k, d, 0 if source.sparse else source.n_rows)
+        pruning = Pruning.start(layout.groups, k, d, 0 if source.sparse else source.n_rows, Metric.EUCLIDEAN)
         return objective, Means(centers, sums, np.zeros((2, k)), pruning, Drift.none(layout))
 
     def begin(self, backend: Backend, params: Means) -> Centers:
@@ -100,9 +101,10 @@ class Mean:
         """Change of the cost between two assignments, from their terms."""
         return DD(*solve.terms_change(old, new))
 
-    def shift(self, old: Means, new: Means) -> float:
-        """Sum of squared moves of the centres."""
-        return float(((new.centers - old.centers) ** 2).sum())
+    def converged(self, old: Means, new: Means, tol: float) -> str | None:
+        """Why to stop: the sum of squared moves of the centres is at most `tol`."""
+        shift = float(((new.centers - old.centers) ** 2).sum())
+        return f"center shift {shift} within tolerance {tol}" if shift <= tol else None
 
     def report(self, params: Means) -> Means:
         """The parameters as the user gets them: centres rounded once to the rows' dtype."""
@@ -110,7 +112,7 @@ class Mean:
         return replace(params, centers=rounded, drift=self._moved(params, rounded))
 
     def _moved(self, params: Means, centers: np.ndarray) -> Drift:
-        return params.drift.after(params.centers, centers, float(self.frame.scale), self.layout)
+        return params.drift.after(params.centers, centers, float(self.frame.scale), self.layout, Metric.EUCLIDEAN)
 
     def measure(self, source: Source, params: Means, delta: Delta) -> Final:
         """The direct cost of the labels as they stand, in a pass of its own, for whoever watches the iterations."""
@@ -129,7 +131,7 @@ class Mean:
 
     def _relocate(self, source: Source, centers: np.ndarray, sums: np.ndarray, empty: np.ndarray) -> np.ndarray:
         """Sums in which each empty cluster holds one row: highest cost first, lowest row on ties, never cost 0."""
-        top: Top = source.fold(farthest, centers, len(empty))
+        top: Top = source.fold(farthest, centers, len(empty), Metric.EUCLIDEAN)
         m = np.count_nonzero(top.key[: len(empty)] > 0)
         sums = sums.copy()
         solve.move_rows(top.X[:m], top.weight[:m], self.frame.magic, empty[:m], top.label[:m], sums.reshape(-1))
@@ -138,12 +140,12 @@ class Mean:
 
 def assign(backend: Backend, chunk: Chunk, centers: Centers) -> Assigned:
     """Labels into the ledger, and their cost summed directly."""
-    return Assigned(backend.reassign(chunk, centers), backend.cost(chunk, centers.host))
+    return Assigned(backend.reassign(chunk, centers), backend.cost(chunk, centers.host, Metric.EUCLIDEAN))
 
 
 def _measured(backend: Backend, chunk: Chunk, centers: np.ndarray) -> Cost:
-    return backend.cost(chunk, centers)
+    return backend.cost(chunk, centers, Metric.EUCLIDEAN)
 
 
-def farthest(backend: Backend, chunk: Chunk, centers: np.ndarray, m: int) -> Top:
-    return reduce(Top.merge, (backend.farthest(part, centers, m) for part in backend.blocks(chunk)))
+def farthest(backend: Backend, chunk: Chunk, centers: np.ndarray, m: int, metric: Metric) -> Top:
+    return reduce(Top.merge, (backend.farthest(part, centers, m, metric) for part in backend.blocks(chunk)))

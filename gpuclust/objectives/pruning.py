@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ..backends.base import Bounds
 from ..backends.layout import divides
-from ..backends.statistics import Delta
+from ..backends.metric import Metric
 
 KEEPING = 1.5  # to test the bounds of a row
 GROUPED = 0.65  # share of the pairs of row and group up to which bounds to groups pay
@@ -14,6 +15,16 @@ DIVIDED = 0.2  # the same for rows, where a cell tells the label at the cost of 
 CALM = 0.02  # share of rows: once half as many move, bounds are tried in place of cells
 HELPLESS = 0.5  # share of rows that cells leave to be scored, from which on they are no reason to wait for that
 RETRY = 8  # iterations without bounds after which they are tried again
+
+
+class Counted(Protocol):
+    """A statistic that tells how many rows moved, and how many neither bounds nor cells settled."""
+
+    @property
+    def moved(self) -> int: ...
+
+    @property
+    def scored(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -28,19 +39,20 @@ class Pruning:
     plain: Pruning | None = None  # where cells tell the labels: what to do if they turn out not to
 
     @classmethod
-    def start(cls, groups: int, k: int, d: int, rows: int) -> Pruning:
+    def start(cls, groups: int, k: int, d: int, rows: int, metric: Metric) -> Pruning:
         """Without bounds: after their first move, the centres are elsewhere. Where cells tell the label, longer."""
-        scoring = 8.0 + 0.3 * d + k * d / (8.0 if d <= 8 else 33.0)
+        rate = 10.0 if metric.l1 else 8.0 if d <= 8 else 33.0
+        scoring = 8.0 + 0.3 * d + k * d / rate
         renewing = 35.0 + 0.6 * d  # to tighten a bound in vain, gather the row and renew its bounds
         plain = cls(Bounds.NONE, GROUPED if groups > 1 else (scoring - KEEPING) / (scoring + renewing))
-        if not divides(d, rows):
+        if metric.l1 or not divides(d, rows):
             return plain
         return cls(Bounds.NONE, DIVIDED, moved=CALM * rows, plain=plain)
 
     def anew(self) -> Pruning:
         return replace(self, bounds=Bounds.MAKE)
 
-    def after(self, delta: Delta, rows: int) -> Pruning:
+    def after(self, delta: Counted, rows: int) -> Pruning:
         if self.bounds == Bounds.NONE:
             if self.plain and delta.scored > HELPLESS * rows:
                 return self.plain.after(delta, rows)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CLASSES = {
     "KMeans": "gpuclust.estimators.kmeans",
     "MiniBatchKMeans": "gpuclust.estimators.minibatch",
+    "KMedians": "gpuclust.estimators.kmedians",
 }  # the whitelist
 TENSORS = {"cluster_centers_", "counts"}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..backends.base import Backend, Chunk
 from ..backends.statistics import DD, Cost
 from ..data.source import Source
-from ..objectives.mean import Final, Mean, Means
+from ..objectives.mean import Final
 from . import progress
 
 logger = logging.getLogger("gpuclust")
@@ -24,10 +25,33 @@ class Fit(NamedTuple):
     history: np.ndarray  # f64 [n_iter]: cost of each assignment against its own centres
 
 
+class Objective(Protocol):
+    """What centres are and what an assignment costs: `Mean`, `Median`. Parameters have `terms`, statistics `moved`."""
+
+    def begin(self, backend: Backend, params: Any, /) -> Any:
+        """What `partial` needs of the parameters."""
+
+    def partial(self, backend: Backend, chunk: Chunk, stage: Any, /) -> Any:
+        """Assign the rows of a chunk; a statistic."""
+
+    def solve(self, source: Source, delta: Any, params: Any, /) -> Any:
+        """The next parameters."""
+
+    def change(self, old: np.ndarray, new: np.ndarray, /) -> DD: ...
+
+    def converged(self, old: Any, new: Any, tol: float, /) -> str | None: ...
+
+    def report(self, params: Any, /) -> Any: ...
+
+    def measure(self, source: Source, params: Any, delta: Any, /) -> Final: ...
+
+    def finish(self, source: Source, params: Any, /) -> Final: ...
+
+
 def iterate(
-    source: Source, objective: Mean, params: Means, *, max_iter: int, tol: float, run: int = 0, verbose: int = 0
+    source: Source, objective: Objective, params: Any, *, max_iter: int, tol: float, run: int = 0, verbose: int = 0
 ) -> Fit:
-    """Lloyd's iteration from `params`. `tol` bounds the sum of squared moves of the centres (scikit-learn's test).
+    """Lloyd's iteration from `params`. What `tol` means is the objective's business; 0: until no label changes.
 
     The ledger's labels end as the nearest of the reported centres, at convergence and at the iteration limit alike.
     """
@@ -47,10 +71,9 @@ def iterate(
             inertia = _loss(told.cost.total + objective.change(told.terms, params.terms))
             seconds = time.perf_counter() - began
             _tell(verbose, progress.Iteration(run, n_iter, max_iter, inertia, delta.moved, source.n_rows, seconds))
-        shift = objective.shift(old, params)
-        converged = delta.moved == 0 or shift <= tol
-        if converged:
-            reason = "strict convergence" if delta.moved == 0 else f"center shift {shift} within tolerance {tol}"
+        reason = "strict convergence" if delta.moved == 0 else objective.converged(old, params, tol)
+        if reason:
+            converged = True
             _say(verbose, f"Converged at iteration {n_iter - 1}: {reason}.")
             break
     reported = objective.report(params)

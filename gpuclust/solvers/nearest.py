@@ -9,13 +9,14 @@ import numpy as np
 from ..backends.base import Backend, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.layout import Layout
+from ..backends.metric import Metric
 from ..data.source import Source
 from ..errors import NotFiniteError
 
 
-def staged(source: Source, centers: np.ndarray) -> Centers:
+def staged(source: Source, centers: np.ndarray, metric: Metric = Metric.EUCLIDEAN) -> Centers:
     """Centres f64 [k, d] ready to label rows that were not scanned."""
-    frame = Frame.around(centers, source.dtype, centre=not source.sparse)
+    frame = Frame.around(centers, source.dtype, metric, centre=not source.sparse)
     return source.backend.pack(centers, frame, Layout.build(centers, 1), None)
 
 

@@ -99,7 +99,7 @@ def step(
 
 
 def _seen(batch: Source, centers: np.ndarray) -> Assigned:
-    frame = scan(batch, centre=not batch.sparse)
+    frame = scan(batch)
     batch.allocate("label", np.int32, -1)
     batch.allocate_bounds(1)
     return batch.fold(assign, batch.backend.pack(centers, frame, Layout.build(centers, 1), None))
@@ -259,7 +259,7 @@ def starting_rows(source: Source, size: int, random_state: np.random.RandomState
         source = sample(source, random_state.randint(0, source.n_rows, size))
     elif not isinstance(source, ArraySource):
         source = sample(source, np.arange(source.n_rows))
-    frame = scan(source, centre=not source.sparse)
+    frame = scan(source)
     if not frame.mass > 0:
         raise ValueError(
             f"None of the init_size={size} rows drawn to start from has a weight; raise init_size."
@@ -282,7 +282,7 @@ def label(source: Source, centers: np.ndarray) -> Cost:
 def _label(backend: Backend, chunk: Chunk, centers: Centers) -> Cost:
     for part in backend.blocks(chunk):
         part.rows["label"][...] = nearest(backend, part, centers)
-    return backend.cost(chunk, centers.host)
+    return backend.cost(chunk, centers.host, centers.frame.metric)
 
 
 def tell_empty(found: Cost) -> None:

@@ -15,10 +15,12 @@ from ..backends.base import Backend, Centers, Chunk
 from ..backends.cpu import CPUBackend
 from ..backends.frame import Frame
 from ..backends.layout import Layout
+from ..backends.metric import Metric
 from ..backends.statistics import Cost, Top
 from ..data.array import ArraySource
 from ..data.source import Source
 from ..objectives.mean import Mean
+from ..objectives.median import Median
 from . import progress
 from .iterate import iterate
 from .scan import scan
@@ -42,7 +44,7 @@ def parallel(source: Source, frame: Frame, k: int, random_state: np.random.Rando
     stage = _packed(source, frame, found[-1])
     cost: Cost = source.fold(_close, stage, sum(map(len, found[:-1])), sum(map(len, found)))
     source.release("cost")
-    return _recluster(np.concatenate(found), cost.mass.value(), k, random_state)
+    return _recluster(np.concatenate(found), cost.mass.value(), k, frame.metric, random_state)
 
 
 def _packed(source: Source, frame: Frame, centers: np.ndarray) -> Centers:
@@ -54,7 +56,7 @@ def _nearer(backend: Backend, chunk: Chunk, stage: Centers, first: int) -> None:
     """Fold new candidates, numbered from `first`, into the rows' costs and labels."""
     for part in backend.blocks(chunk):
         label = backend.nearest(part.X, stage)
-        cost = backend.costs(part.X, stage.host, label)
+        cost = backend.costs(part.X, stage.host, label, stage.frame.metric)
         better = cost < part.rows["cost"]
         part.rows["cost"][better] = cost[better]
         part.rows["label"][better] = label[better] + first
@@ -70,13 +72,16 @@ def _close(backend: Backend, chunk: Chunk, stage: Centers, first: int, count: in
     return backend.total(chunk.rows["cost"], chunk.weight, chunk.rows["label"], count)
 
 
-def _recluster(rows: np.ndarray, mass: np.ndarray, k: int, random_state: np.random.RandomState) -> np.ndarray:
+def _recluster(
+    rows: np.ndarray, mass: np.ndarray, k: int, metric: Metric, random_state: np.random.RandomState
+) -> np.ndarray:
     """Weighted k-means++ and Lloyd on the candidates; too few candidates are repeated."""
     if len(rows) <= k:
         return rows[np.arange(k) % len(rows)].astype(np.float64)
     small = ArraySource(np.ascontiguousarray(rows, np.float64), np.ascontiguousarray(mass), CPUBackend())
-    frame = scan(small)
+    frame = scan(small, metric)
     centers, _ = plus_plus(small, frame, k, random_state)
-    objective, params = Mean.start(small, frame, centers)
+    start, tol = (Median.start, 1e-4) if metric.l1 else (Mean.start, 1e-4 * frame.variance)
+    objective, params = start(small, frame, centers)
     with progress.listen(None):  # these iterations are not those of the fit
-        return iterate(small, objective, params, max_iter=20, tol=1e-4 * frame.variance).params.centers
+        return iterate(small, objective, params, max_iter=20, tol=tol).params.centers

@@ -6,19 +6,21 @@ import numpy as np
 
 from ..backends.base import Backend, Chunk
 from ..backends.frame import Frame
+from ..backends.metric import Metric
 from ..backends.statistics import Scan
 from ..data.source import Source
 from ..errors import NotFiniteError
 
 
-def scan(source: Source, *, centre: bool = True) -> Frame:
-    """The frame of a fit.
+def scan(source: Source, metric: Metric = Metric.EUCLIDEAN) -> Frame:
+    """The frame of a fit. Sparse rows are not centred.
 
     Raises
     ------
     NotFiniteError
         If a value is NaN or infinite: neither streams nor dense rows are checked before this pass.
     """
+    centre = not source.sparse
     origin = source.take(np.array([0]))[0].astype(np.float64) if centre else np.zeros(source.n_features)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported below
         found: Scan = source.fold(_step, np.where(np.isfinite(origin), origin, 0.0))
@@ -29,7 +31,7 @@ def scan(source: Source, *, centre: bool = True) -> Frame:
             + (f" and {len(bad) - 1} more." if len(bad) > 1 else ".")
             + " Drop or impute those rows first, for example with sklearn.impute.SimpleImputer."
         )
-    return Frame.of(found, origin, source.dtype, centre=centre)
+    return Frame.of(found, origin, source.dtype, metric, centre=centre)
 
 
 def _step(backend: Backend, chunk: Chunk, origin: np.ndarray) -> Scan:

@@ -53,9 +53,9 @@ def test_routines_agree_with_the_cpu(cuda, rng, kind, weights, dtype):
         moved = backend.pack(centers[::-1] * 1.1, frame, packed.layout, None)
         second = backend.reassign(chunk, moved)
         label = chunk.rows["label"]
-        cost = backend.costs(chunk.X, centers, label)
+        cost = backend.costs(chunk.X, centers, label, Metric.EUCLIDEAN)
         total = backend.total(cost, chunk.weight, label, 5)
-        top = backend.farthest(chunk, centers, 7)
+        top = backend.farthest(chunk, centers, 7, Metric.EUCLIDEAN)
         variance.append(frame.variance)  # CPUs of several makes do not agree on its last bit either
         found.append(
             [
@@ -64,7 +64,7 @@ def test_routines_agree_with_the_cpu(cuda, rng, kind, weights, dtype):
                 *(backend.to_host(label), backend.to_host(cost)),
                 *(total.total.value(), total.mass.value(), total.rows),
                 *(top.key, top.row, top.X, top.weight, top.label),
-                backend.to_host(backend.distances(chunk.X, centers, dtype)),
+                backend.to_host(backend.distances(chunk.X, centers, dtype, Metric.EUCLIDEAN)),
             ]
         )
     assert variance[0] == pytest.approx(variance[1], rel=1e-14)

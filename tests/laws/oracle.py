@@ -1,4 +1,4 @@
-"""What the library must agree with, written as plainly as possible: direct float64 sums, exact rational means."""
+"""What the library must agree with, written as plainly as possible: direct float64 sums, exact means and medians."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import NamedTuple
 import numpy as np
 
 
-def direct_costs(X, centers):
-    """Return squared distances f64 [n, k]: (x - c)^2 in float64, features added in order."""
+def direct_costs(X, centers, l1=False):
+    """Return costs f64 [n, k]: (x - c)^2, or |x - c|, in float64, features added in order."""
     X, centers = np.asarray(X, np.float64), np.asarray(centers, np.float64)
     out = np.zeros((len(X), len(centers)))
     for f in range(X.shape[1]):
         diff = X[:, f, None] - centers[None, :, f]
-        out += diff * diff
+        out += np.abs(diff) if l1 else diff * diff
     return out
 
 
-def direct_labels(X, centers):
+def direct_labels(X, centers, l1=False):
     """Return the argmin of `direct_costs`, lowest index on ties, a block of rows at a time."""
     rows = max(1, (1 << 22) // len(centers))
-    parts = [direct_costs(X[i : i + rows], centers).argmin(axis=1) for i in range(0, len(X), rows)]
+    parts = [direct_costs(X[i : i + rows], centers, l1).argmin(axis=1) for i in range(0, len(X), rows)]
     return np.concatenate(parts).astype(np.int32)
 
 
@@ -75,10 +75,51 @@ def exact_means(X, labels, old, weight=None):
     return np.array(rows)
 
 
+def median_interval(x, w):
+    """Return the least and the greatest minimiser of sum w |x - c|, both of them values of positive weight."""
+    order = np.argsort(x, kind="stable")
+    x, w = x[order][w[order] > 0], [Fraction(float(v)) for v in w[order] if v > 0]
+    half, running = sum(w, Fraction(0)) / 2, Fraction(0)
+    for i, v in enumerate(w):
+        running += v
+        if running >= half:
+            return x[i], x[i + 1] if running == half else x[i]
+    raise ValueError("no weight")
+
+
+def exact_medians(X, labels, old, weight=None, lower=False):
+    """Return medians f64 [k, d]; a cluster without mass keeps its old centre."""
+    X, centers = np.asarray(X, np.float64), np.array(old, np.float64)
+    w = np.ones(len(X)) if weight is None else np.asarray(weight, np.float64)
+    for j in range(len(centers)):
+        own = labels == j
+        if np.any(w[own] > 0):
+            for f in range(X.shape[1]):
+                one, two = median_interval(X[own, f], w[own])
+                centers[j, f] = one if lower else (one + two) / 2
+    return centers + 0.0
+
+
 class Step(NamedTuple):
     labels: np.ndarray
     cost: float  # of the labels against the centres that they were made with
     centers: np.ndarray  # the next ones
+
+
+def lloyd_medians(X, centers, max_iter, weight=None, lower=False):
+    """Return the steps of plain Lloyd with Manhattan distances and medians; relocated rows are of their new cluster."""
+    X, centers, steps, before = np.asarray(X, np.float64), np.asarray(centers, np.float64), [], None
+    w = np.ones(len(X)) if weight is None else np.asarray(weight, np.float64)
+    for _ in range(max_iter):
+        costs = direct_costs(X, centers, True)
+        labels = costs.argmin(axis=1)
+        own = costs[np.arange(len(X)), labels]
+        given = relocated(labels, own, w, len(centers))
+        steps.append(Step(labels, math.fsum(w * own), exact_medians(X, given, centers, w, lower)))
+        if before is not None and np.array_equal(labels, before):
+            break
+        centers, before = steps[-1].centers, given
+    return steps
 
 
 def lloyd(X, centers, max_iter, weight=None):

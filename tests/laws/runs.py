@@ -22,14 +22,14 @@ def seeds(reduced, full):
     return range(full if FULL else reduced)
 
 
-def fit(X, weight=None, **parameters):
-    """Return a fitted KMeans; fewer distinct rows than clusters are no news here."""
+def fit(X, weight=None, estimator=KMeans, **parameters):
+    """Return a fitted model; fewer distinct rows than clusters are no news here."""
     parameters = {"random_state": 0, "device": "cpu"} | parameters
     if "init" in parameters and not isinstance(parameters["init"], str) and not callable(parameters["init"]):
         parameters.setdefault("n_clusters", len(parameters["init"]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return KMeans(**parameters).fit(X, sample_weight=weight)
+        return estimator(**parameters).fit(X, sample_weight=weight)
 
 
 def differences(a, b):

@@ -19,11 +19,11 @@ from numba import njit, prange
 from .bounds import DOWN, INF, UP, all_rows, least_lower, now_lower, since_lower, since_upper, survivors, unsettled
 from .cells import locate
 from .direct import nearest_direct
-from .margins import certify, lower_bounds
+from .margins import ABSOLUTE, EXPANDED, SQUARED, certify, lower_bounds
 from .pack import centre_rows, centre_tiles, padded, row_norms, tile_rows
 from .short import lay_short, score_short, short_pitch, short_slack, shorten_rows
 from .sums import move_row
-from .tile import LANES, PANEL, QUAD, TRIALS, tile_diff, tile_dot, tile_norm
+from .tile import LANES, PANEL, QUAD, TRIALS, tile_abs, tile_diff, tile_dot, tile_norm, tile_norm_abs
 from .wide import score_wide, score_wide_group
 
 KEEP, MAKE, NONE = range(3)  # bounds: use and renew; make them anew; do without
@@ -35,11 +35,11 @@ class PackedCenters(NamedTuple):
 
     centers: Any  # f64 [k, d]
     centers_t: Any  # f64 [d, k]
-    panels: Any  # f32 [panels * 6 * d]: -2 c (expanded form) or c (difference form), centred and scaled, [d, 6] each
+    panels: Any  # f32 [panels * 6 * d]: -2 c (EXPANDED form) or c (others), centred and scaled, [d, 6] each
     lines: Any  # f32 [panels * 6 * padded(d)]: -2 c, one after the other, where rows are wide; else [0]
     short: Any  # i32 [panels * 6 * pairs]: c in integers, two i16 each, [pairs, 6] a panel; [0] without a first look
     lengths: Any  # f32 [panels * 6]: what turns a product with such a centre into its part of a score; or [0]
-    norms: Any  # f32 [panels * 6]: |c|^2 or 0; +inf for padding
+    norms: Any  # f32 [panels * 6]: |c|^2 (EXPANDED form) or 0; +inf for padding
     astray: Any  # f32: the largest share of its length that this moved a centre by
     order: Any  # i32 [panels * 6]: place in the panels -> index of the centre
     group_start: Any  # i64 [groups + 1]: first panel of each group
@@ -87,7 +87,7 @@ class State(NamedTuple):
 
 
 @njit
-def _score_panels(xt, tiles, d, diff, cen, start, stop, first, second, index):
+def _score_panels(xt, tiles, d, form, cen, start, stop, first, second, index):
     """Best two of the centres in panels start .. stop for every packed row."""
     first[: tiles * LANES] = INF
     second[: tiles * LANES] = INF
@@ -96,20 +96,22 @@ def _score_panels(xt, tiles, d, diff, cen, start, stop, first, second, index):
         at, j0 = p * PANEL * d, np.int32(p * PANEL)
         for t in range(tiles):
             x_off, r_off = t * LANES * d, t * LANES
-            if diff:
+            if form == ABSOLUTE:
+                tile_abs(xt, x_off, cen.panels, at, cen.norms, j0, d, first, second, index, r_off)
+            elif form == SQUARED:
                 tile_diff(xt, x_off, cen.panels, at, cen.norms, j0, d, first, second, index, r_off)
             else:
                 tile_dot(xt, x_off, cen.panels, at, cen.norms, j0, d, first, second, index, r_off)
 
 
 @njit
-def _merge_group(chosen, m, g, way, rows, diff, delta, room, lowers, one, two, best, runner):
+def _merge_group(chosen, m, g, way, rows, form, delta, room, lowers, one, two, best, runner):
     """Fold one group's best two into the rows' running best two, and renew the rows' bounds to the group."""
     first, second, index, norm, near, low = room.first, room.second, room.index, room.norm, room.reach, room.low
     if lowers.shape[0]:
         for s in range(m):
             near[s] = norm[chosen[s]]
-        lower_bounds(m, diff, delta, near, first, low)
+        lower_bounds(m, form, delta, near, first, low)
         for s in range(m):
             lowers[rows[chosen[s]], g] = since_lower(low[s], way)
     for s in range(m):
@@ -138,7 +140,7 @@ def _choose(g, way, rows, m, label, lowers, tight, group_of, scored, chosen):
 
 
 @njit
-def _score_one(X, rows, m, cen, d, diff, short, room, state):
+def _score_one(X, rows, m, cen, d, form, short, room, state):
     """Scores of a batch against all centres at once."""
     if short:
         _take_short(X, rows, m, cen, room)
@@ -152,8 +154,11 @@ def _score_one(X, rows, m, cen, d, diff, short, room, state):
         centre_tiles(X, rows, m, cen.shift, cen.scale, room.xt)
         tiles = (m + LANES - 1) // LANES
         for t in range(tiles):
-            tile_norm(room.xt, t * LANES * d, d, room.norm, t * LANES)
-        _score_panels(room.xt, tiles, d, diff, cen, 0, cen.group_start[-1], state.one, state.two, state.best)
+            if form == ABSOLUTE:
+                tile_norm_abs(room.xt, t * LANES * d, d, room.norm, t * LANES)
+            else:
+                tile_norm(room.xt, t * LANES * d, d, room.norm, t * LANES)
+        _score_panels(room.xt, tiles, d, form, cen, 0, cen.group_start[-1], state.one, state.two, state.best)
     state.runner[:m] = state.two[:m]
     state.scored[:m] = True
 
@@ -162,12 +167,12 @@ def _score_one(X, rows, m, cen, d, diff, short, room, state):
 def _take_short(X, rows, m, cen, room):
     """The rows of a batch in integers."""
     centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
-    row_norms(room.line, m, room.norm)
+    row_norms(room.line, m, room.norm, EXPANDED)
     shorten_rows(room.line, m, room.norm, cen.astray, room.short, room.factor, room.error)
 
 
 @njit
-def _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, short, room, state):
+def _score_groups(rows, m, label, lowers, tight, cen, d, form, delta, short, room, state):
     """Scores of a batch against the groups that each row's bounds leave open; how many pairs of row and group."""
     one, two, best, runner, scored = state.one, state.two, state.best, state.runner, state.scored
     for r in range(m):
@@ -191,13 +196,13 @@ def _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, short, roo
         elif wide:
             score_wide_group(room.line, room.chosen, count, cen, g, room, room.first, room.second, room.index)
         else:
-            _score_panels(room.xt, tiles, d, diff, cen, start, stop, room.first, room.second, room.index)
-        _merge_group(room.chosen, count, g, cen.group[g], rows, diff, delta, room, lowers, one, two, best, runner)
+            _score_panels(room.xt, tiles, d, form, cen, start, stop, room.first, room.second, room.index)
+        _merge_group(room.chosen, count, g, cen.group[g], rows, form, delta, room, lowers, one, two, best, runner)
     return pairs
 
 
 @njit
-def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, diff, delta, short, room, state):
+def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, form, delta, short, room, state):
     """state.label[:m] <- new labels of rows[:m], whose own centres are at most `tight` away (+inf: not known).
 
     Bounds are renewed where they are kept (upper is not empty). Scores in integers (`short`) leave some rows in doubt:
@@ -206,38 +211,38 @@ def _score_batch(X, rows, m, label, upper, lower, lowers, tight, cen, diff, delt
     d, pairs = X.shape[1], m
     room.slack[:m] = 0
     if cen.group_start.shape[0] == 2 or not upper.shape[0]:
-        _score_one(X, rows, m, cen, d, diff, short, room, state)
+        _score_one(X, rows, m, cen, d, form, short, room, state)
     else:
         if short:
             _take_short(X, rows, m, cen, room)
         else:
             centre_rows(X, rows, m, cen.shift, cen.scale, room.line)
-            row_norms(room.line, m, room.norm)
-        pairs = _score_groups(rows, m, label, lowers, tight, cen, d, diff, delta, short, room, state)
+            row_norms(room.line, m, room.norm, form)
+        pairs = _score_groups(rows, m, label, lowers, tight, cen, d, form, delta, short, room, state)
     if short:
         short_slack(m, cen, state.best, room.error, room.slack)
-    certify(m, diff, delta, room.norm, state.one, state.two, room.slack, room.reach, room.clear)
+    certify(m, form, delta, room.norm, state.one, state.two, room.slack, room.reach, room.clear)
     if upper.shape[0]:
-        lower_bounds(m, diff, delta, room.norm, state.one, room.low)
-        lower_bounds(m, diff, delta, room.norm, state.runner, room.second)
-        _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, short, room, state)
+        lower_bounds(m, form, delta, room.norm, state.one, room.low)
+        lower_bounds(m, form, delta, room.norm, state.runner, room.second)
+        _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, form, short, room, state)
     else:
-        _settle_plain(X, rows, m, cen, short, room, state)
+        _settle_plain(X, rows, m, cen, form, short, room, state)
     return pairs
 
 
 @njit
-def _settle_plain(X, rows, m, cen, short, room, state):
+def _settle_plain(X, rows, m, cen, form, short, room, state):
     order, best, clear, label = cen.order, state.best, room.clear, state.label
     for r in range(m):
         if clear[r]:
             label[r] = order[best[r]]
         else:
-            label[r] = -1 if short else nearest_direct(X, rows[r], cen.centers_t, room.work)
+            label[r] = -1 if short else nearest_direct(X, rows[r], cen.centers_t, room.work, form == ABSOLUTE)
 
 
 @njit
-def _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, short, room, state):
+def _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, form, short, room, state):
     """Labels, exact where the scores cannot tell, and bounds.
 
     room.low, room.second: lower bounds of the distance to the best scored centre and to the others of its group. The
@@ -258,8 +263,9 @@ def _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, short, 
             out[r] = -1
             continue
         if not sure:
-            j = np.int32(nearest_direct(X, i, cen.centers_t, work))
-            bound = np.float32(np.sqrt(work[j]) * cen.scale) * UP
+            j = np.int32(nearest_direct(X, i, cen.centers_t, work, form == ABSOLUTE))
+            far = work[j] if form == ABSOLUTE else np.sqrt(work[j])
+            bound = np.float32(far * cen.scale) * UP
         least = others[r] if ahead == j else low[r]
         if group.shape[0] > 1:
             if ahead == j:
@@ -332,7 +338,7 @@ def _move(X, rows, new, m, label, weight, magic, sums):
 
 @njit(parallel=True, cache=True, nogil=True)
 def lloyd_pass(
-    X, weight, label, upper, lower, lowers, cen, grid, diff, delta, magic, sums, moved, mode, batch, window, threads
+    X, weight, label, upper, lower, lowers, cen, grid, form, delta, magic, sums, moved, mode, batch, window, threads
 ):
     """Assign every row, keep the bounds as `mode` says, and add what moved to `sums`.
 
@@ -357,7 +363,7 @@ def lloyd_pass(
             stop = min(start + window, n)
             if mode == KEEP:
                 left = unsettled(start, stop, label, upper, lower, cen.apart, active, open_)
-                left = survivors(X, left, label, upper, lower, lowers, cen, active, tight)
+                left = survivors(X, left, label, upper, lower, lowers, cen, form == ABSOLUTE, active, tight)
             else:
                 left = all_rows(start, stop, active, tight)
                 if mode == NONE and grid.side > 0:
@@ -369,7 +375,7 @@ def lloyd_pass(
                 for at in range(0, left, batch):
                     rows, own, m = active[at:], tight[at:], min(batch, left - at)
                     pairs = _score_batch(
-                        X, rows, m, label, above, below, belows, own, cen, diff, delta, look == 1, room, state
+                        X, rows, m, label, above, below, belows, own, cen, form, delta, look == 1, room, state
                     )
                     _refuse(X, rows, m, room.norm, state.label)
                     scored += pairs if look or not first_look else 0

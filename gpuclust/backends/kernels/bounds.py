@@ -67,13 +67,13 @@ def least_lower(lowers, i, group):
 
 
 @njit
-def survivors(X, count, label, upper, lower, lowers, cen, active, tight):
+def survivors(X, count, label, upper, lower, lowers, cen, l1, active, tight):
     """Make the upper bounds of active[:count] tight; keep the rows that this does not settle, and tight[:left]."""
     grouped, left = cen.group.shape[0] > 1, 0
     for s in range(count):
         i = active[s]
         a = label[i]
-        bound = np.float32(distance_estimate(X, i, cen.centers, a) * cen.scale) * UP
+        bound = np.float32(distance_estimate(X, i, cen.centers, a, l1) * cen.scale) * UP
         least = least_lower(lowers, i, cen.group) if grouped else now_lower(lower[i], cen.other[a])
         if bound * UP < least:
             upper[i] = since_upper(bound, cen.own[a])

@@ -5,6 +5,7 @@ from numba import njit
 
 from .bounds import DOWN, FAR, INF, UP
 
+EXPANDED, SQUARED, ABSOLUTE = range(3)  # forms of a score: |c|^2 - 2 x.c, sum (x - c)^2, sum |x - c|
 TINY = np.float32(1e-25)  # above the errors of underflow and of `short.LEAST`; squares go up to 1e35
 
 
@@ -24,12 +25,35 @@ def _margin(diff, delta, xn, cn, dist):
 
 
 @njit
-def lower_bounds(m, diff, delta, norm, score, low):
+def _least_abs(score, norm, delta):
+    """Lower bound of a Manhattan distance t from its score s and the row's norm |x|.
+
+    Rounding x and c to float32 shifts the distance by eta (|x| + |c|) at most, |c| <= |x| + t, and d differences and
+    sums by delta s: s <= t (1 + delta + eta) + 2 eta |x|.
+    """
+    own = np.float32(2.6e-7) * norm + TINY
+    return max(score * (np.float32(1) - delta - np.float32(3e-7)) - own, np.float32(0)) * DOWN
+
+
+@njit
+def _most_abs(score, norm, delta):
+    """Upper bound, likewise."""
+    own = np.float32(2.6e-7) * norm + TINY
+    return (score * (np.float32(1) + delta + np.float32(3e-7)) + own) * UP
+
+
+@njit
+def lower_bounds(m, form, delta, norm, score, low):
     """low [m] <- lower bounds of the distances to all centres whose score is at least score [m].
 
     With L = sqrt(score + |x|^2), a centre farther out than |x| + L is at least L away whatever its score's error; for
     the others `_margin` holds with norm |x| + L. Where there is no such centre, or its score overflowed, it is FAR.
     """
+    if form == ABSOLUTE:
+        for r in range(m):
+            low[r] = _least_abs(score[r], norm[r], delta) if score[r] < INF else FAR
+        return
+    diff = form == SQUARED
     for r in range(m):
         xn = np.sqrt(norm[r])
         square = score[r] + (np.float32(0) if diff else norm[r])
@@ -40,14 +64,21 @@ def lower_bounds(m, diff, delta, norm, score, low):
 
 
 @njit
-def certify(m, diff, delta, norm, one, two, slack, reach, clear):
+def certify(m, form, delta, norm, one, two, slack, reach, clear):
     """Whether the best score is the nearest of the scored centres for sure; reach <- upper bound of its distance.
 
     The best score is too low by `slack` at most, and none is too high, up to the rounding that `_margin` bounds. The
     norm of the best centre is not looked up: |c| <= |x| + distance, and the distance is at most D + sqrt(delta) (|x| +
     |c|) with D the one that the score gives, so |c| <= (1 + s) / (1 - s) (|x| + D), s = sqrt(delta) (plus eta, far
-    smaller).
+    smaller). Manhattan distances: see `_least_abs`.
     """
+    if form == ABSOLUTE:
+        for r in range(m):
+            most = _most_abs(one[r], norm[r], delta)
+            clear[r] = most < FAR and _least_abs(two[r], norm[r], delta) > most
+            reach[r] = most * UP
+        return
+    diff = form == SQUARED
     s = np.sqrt(delta) + np.float32(1e-6)
     inflate = (np.float32(1) + s) / (np.float32(1) - s)
     for r in range(m):

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from .margins import ABSOLUTE
 from .tile import LANES, QUAD, centre8, transpose8
 
 
@@ -19,12 +20,16 @@ def centre_rows(X, rows, m, shift, scale, line):
 
 
 @njit(fastmath={"reassoc", "contract"})
-def row_norms(line, m, norm):
-    """norm [m] <- squared norms of the centred rows."""
+def row_norms(line, m, norm, form):
+    """norm [m] <- norms of the centred rows: Manhattan for an ABSOLUTE form, else squared."""
     for r in range(m):
         total, row = np.float32(0), line[r]
-        for f in range(row.shape[0]):
-            total += row[f] * row[f]
+        if form == ABSOLUTE:
+            for f in range(row.shape[0]):
+                total += abs(row[f])
+        else:
+            for f in range(row.shape[0]):
+                total += row[f] * row[f]
         norm[r] = total
 
 

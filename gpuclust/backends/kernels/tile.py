@@ -36,11 +36,17 @@ def _fma(builder, a, b, c):
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
 
 
+def _fabs(builder, a):
+    name = f"llvm.fabs.v{a.type.count}{a.type.element.intrinsic_name}"
+    kind = ir.FunctionType(a.type, [a.type])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a])
+
+
 def _term(builder, op, x, c, acc):
     if op == "dot":
         return _fma(builder, x, c, acc)
     diff = builder.fsub(x, c)
-    return _fma(builder, diff, diff, acc)
+    return builder.fadd(acc, _fabs(builder, diff)) if op == "abs" else _fma(builder, diff, diff, acc)
 
 
 def _scores(context, builder, op, width, xt, panel, start, d, vec):
@@ -108,19 +114,16 @@ def _tile(op):
 # norm [6] from j0; first, second, index [16] from r_off are updated with centres j0 .. j0 + 5.
 tile_dot = intrinsic(_tile("dot"))  # score = norm - 2 x.c (the -2 is in the panel)
 tile_diff = intrinsic(_tile("diff"))  # score = norm + sum (x - c)^2
+tile_abs = intrinsic(_tile("abs"))  # score = norm + sum |x - c|
 
 
-@intrinsic
-def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off, pitch):
-    """Squared distances of 16 rows to 3 centres: out [3, 16] from o_off, `pitch` apart; xt [d, 16], panel [d, 3]."""
-    i = types.intp
-
+def _trials(op):
     def codegen(context, builder, signature, args):
         kinds = signature.args
         xt, x_off, panel, p_off, d, out, o_off, pitch = args
         vec = ir.VectorType(context.get_value_type(kinds[0].dtype), LANES)
         scores = _scores(
-            context, builder, "diff", TRIALS,
+            context, builder, op, TRIALS,
             _data(context, builder, kinds[0], xt, x_off), _data(context, builder, kinds[2], panel, p_off),
             None, d, vec,
         )  # fmt: skip
@@ -130,7 +133,17 @@ def tile_trials(typingctx, xt, x_off, panel, p_off, d, out, o_off, pitch):
             builder.store(v, builder.bitcast(place, vec.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(xt, i, panel, i, i, out, i, i), codegen
+    def typed(typingctx, xt, x_off, panel, p_off, d, out, o_off, pitch):
+        i = types.intp
+        return types.void(xt, i, panel, i, i, out, i, i), codegen
+
+    return typed
+
+
+# (xt, x_off, panel, p_off, d, out, o_off, pitch): costs of 16 rows at 3 centres, out [3, 16] from o_off, `pitch` apart;
+# xt [d, 16], panel [d, 3].
+tile_trials = intrinsic(_trials("diff"))
+tile_trials_abs = intrinsic(_trials("abs"))
 
 
 def _wide(op):
@@ -201,13 +214,10 @@ def _wide_tile(op):
 # from o_off <- the sum over the features. Meanwhile the memory is asked for the row at X[x_off:].
 wide_dot = intrinsic(_wide_tile("dot"))
 wide_diff = intrinsic(_wide_tile("diff"))
+wide_abs = intrinsic(_wide_tile("abs"))
 
 
-@intrinsic
-def tile_norm(typingctx, xt, x_off, d, out, o_off):
-    """Squared norms of 16 packed rows: out [16] from o_off."""
-    i = types.intp
-
+def _norm(op):
     def codegen(context, builder, signature, args):
         kinds = signature.args
         xt, x_off, d, out, o_off = args
@@ -218,12 +228,23 @@ def tile_norm(typingctx, xt, x_off, d, out, o_off):
         with cgutils.for_range(builder, d) as loop:
             row = builder.mul(loop.index, ir.Constant(loop.index.type, LANES))
             x = builder.load(builder.bitcast(builder.gep(base, [row]), vec.as_pointer()), align=4)
-            builder.store(_fma(builder, x, x, builder.load(acc)), acc)
+            total = builder.load(acc)
+            total = builder.fadd(total, _fabs(builder, x)) if op == "abs" else _fma(builder, x, x, total)
+            builder.store(total, acc)
         target = builder.bitcast(_data(context, builder, kinds[3], out, o_off), vec.as_pointer())
         builder.store(builder.load(acc), target, align=4)
         return context.get_dummy_value()
 
-    return types.void(xt, i, i, out, i), codegen
+    def typed(typingctx, xt, x_off, d, out, o_off):
+        i = types.intp
+        return types.void(xt, i, i, out, i), codegen
+
+    return typed
+
+
+# (xt, x_off, d, out, o_off): squared or Manhattan norms of 16 packed rows, out [16] from o_off.
+tile_norm = intrinsic(_norm("dot"))
+tile_norm_abs = intrinsic(_norm("abs"))
 
 
 @intrinsic

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from .pack import centre_quad, centre_rows, coming_row, padded, tile_rows
-from .tile import LANES, QUAD, TRIALS, WIDE, tile_trials, wide_diff
+from .tile import LANES, QUAD, TRIALS, WIDE, tile_trials, tile_trials_abs, wide_abs, wide_diff
 
 BLOCK = 1024  # rows whose potentials are summed together; a draw lands in a block, then on a row of it
 
@@ -20,26 +20,28 @@ def potential(cost, w, inverse):
 
 
 @njit
-def _wide_costs(X, rows, m, origin, scale, centers, line, out):
+def _wide_costs(X, rows, m, origin, scale, centers, l1, line, out):
     """The same for rows of many features; centers [panels * 3 * padded(d)]."""
     pitch, batch, flat = padded(X.shape[1]), out.shape[1], out.ravel()
     for at in range(0, m, QUAD):
         centre_quad(X, rows, at, m, origin, scale, line)
         for c in range(0, out.shape[0], TRIALS):
             ahead = coming_row(rows, at, m, c // TRIALS, X.shape[1])
-            wide_diff(
-                line, 0, pitch, 2 * pitch, 3 * pitch, centers, c * pitch, pitch, flat, c * batch + at, batch, X, ahead
-            )
+            place = c * batch + at
+            if l1:
+                wide_abs(line, 0, pitch, 2 * pitch, 3 * pitch, centers, c * pitch, pitch, flat, place, batch, X, ahead)
+            else:
+                wide_diff(line, 0, pitch, 2 * pitch, 3 * pitch, centers, c * pitch, pitch, flat, place, batch, X, ahead)
 
 
 @njit
-def tile_costs(X, start, m, origin, scale, panels, line, chosen, xt, out):
-    """out [panels * 3, batch] <- squared distances of rows start .. start + m to every packed trial centre."""
+def tile_costs(X, start, m, origin, scale, panels, l1, line, chosen, xt, out):
+    """out [panels * 3, batch] <- costs of rows start .. start + m at every packed trial centre."""
     d, batch = X.shape[1], out.shape[1]
     for r in range(m):
         chosen[r] = start + r
     if d >= WIDE:
-        _wide_costs(X, chosen, m, origin, scale, panels.ravel(), xt, out)
+        _wide_costs(X, chosen, m, origin, scale, panels.ravel(), l1, xt, out)
         return
     centre_rows(X, chosen, m, origin, scale, line)
     for r in range(m):
@@ -49,7 +51,10 @@ def tile_costs(X, start, m, origin, scale, panels, line, chosen, xt, out):
     for p in range(panels.shape[0]):
         for t in range((m + LANES - 1) // LANES):
             at = p * TRIALS * batch + t * LANES
-            tile_trials(xt, t * LANES * d, coefficients, p * TRIALS * d, d, flat, at, batch)
+            if l1:
+                tile_trials_abs(xt, t * LANES * d, coefficients, p * TRIALS * d, d, flat, at, batch)
+            else:
+                tile_trials(xt, t * LANES * d, coefficients, p * TRIALS * d, d, flat, at, batch)
 
 
 @njit(fastmath={"reassoc"})  # the terms are integers below 2^53: their sum is exact in any order
@@ -99,10 +104,13 @@ def _fold_block(cost, out, low, high, skip, trials, weight, inverse, b, blocks, 
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def trials_pass(X, weight, cost, known, shift, scale, panels, trials, inverse, first, blocks, largest, batch, threads):
+def trials_pass(
+    X, weight, cost, known, shift, scale, panels, l1, trials, inverse, first, blocks, largest, batch, threads
+):
     """Fold a known centre into the rows' costs, and the potentials under each trial centre into blocks of rows.
 
-    cost X's dtype [n] IN/OUT: cost <- min(cost, distance^2 to trial centre 0) if `known`. panels [p, d, 3] (wide rows:
+    cost X's dtype [n] IN/OUT: cost <- min(cost, cost at trial centre 0) if `known`: squared
+    distances, or Manhattan distances where `l1`. panels [p, d, 3] (wide rows:
     [p, 3, padded(d)]) hold the known centre (if any) and `trials` trial centres; without any, the costs stand as they
     are. blocks i64 [threads, trials, blocks] OUT, block index from global row `first`; largest f64 [threads, trials]
     OUT: the largest cost left to a row of positive weight.
@@ -115,7 +123,7 @@ def trials_pass(X, weight, cost, known, shift, scale, panels, trials, inverse, f
         for start in range(t * batch, n, threads * batch):
             m = min(batch, n - start)
             if panels.shape[0]:
-                tile_costs(X, start, m, shift, scale, panels, line, chosen, xt, out)
+                tile_costs(X, start, m, shift, scale, panels, l1, line, chosen, xt, out)
             if known:
                 for r in range(m):
                     cost[start + r] = min(cost[start + r], out[0, r])
@@ -130,7 +138,7 @@ def trials_pass(X, weight, cost, known, shift, scale, panels, trials, inverse, f
 
 
 @njit(cache=True, nogil=True)
-def row_potentials(X, weight, cost, shift, scale, panels, inverse, out):
+def row_potentials(X, weight, cost, shift, scale, panels, l1, inverse, out):
     """out i64 [n] <- the potential of every row, under trial centre 0 if there is one (the block of a draw)."""
     n, d = X.shape
     batch = (n + LANES - 1) // LANES * LANES
@@ -138,7 +146,7 @@ def row_potentials(X, weight, cost, shift, scale, panels, inverse, out):
     scores = np.empty((max(1, panels.shape[0] * TRIALS), batch), X.dtype)
     scores[0] = np.inf
     if panels.shape[0]:
-        tile_costs(X, 0, n, shift, scale, panels, line, chosen, xt, scores)
+        tile_costs(X, 0, n, shift, scale, panels, l1, line, chosen, xt, scores)
     for i in range(n):
         w = weight[i] if weight.shape[0] else 1.0
         out[i] = potential(min(cost[i], scores[0, i]), w, inverse)

@@ -6,6 +6,7 @@ Tiles of 16 rows want the rows transposed, which for wide rows takes longer than
 from numba import njit
 
 from .bounds import INF
+from .margins import EXPANDED
 from .pack import centre_quad, coming_row, padded, row_norms
 from .tile import PANEL, QUAD, TRIALS, wide_dot
 
@@ -29,7 +30,7 @@ def score_wide(X, rows, m, cen, line, room, state):
     for at in range(0, m, QUAD):
         centre_quad(X, rows, at, m, cen.shift, cen.scale, line)
         one[at : at + QUAD], two[at : at + QUAD], best[at : at + QUAD] = INF, INF, 0
-        row_norms(line[: QUAD * pitch].reshape(QUAD, pitch), QUAD, room.norm[at:])
+        row_norms(line[: QUAD * pitch].reshape(QUAD, pitch), QUAD, room.norm[at:], EXPANDED)
         for j in range(0, cen.norms.shape[0], TRIALS):
             ahead = coming_row(rows, at, m, j // TRIALS, X.shape[1])
             wide_dot(line, 0, pitch, 2 * pitch, 3 * pitch, cen.lines, j * pitch, pitch, room.score, 0, QUAD, X, ahead)

@@ -1,0 +1,37 @@
+"""Brackets on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import Array
+from .brackets import Brackets
+from .kernels import ranks
+from .statistics import Inside, Ranks
+from .threads import run, thread_count
+
+
+def rank(X: Array, weight: Array, label: Array, brackets: Brackets) -> Ranks:
+    """What rows X [n, d] tell about the brackets of their clusters; weight f64 [n], or [0]: they count once."""
+    threads, size, k = thread_count(), len(brackets.low), len(brackets.start) - 1
+    room = int(len(X) * brackets.room) // threads + 1024
+    pairs, values = np.empty((threads, room), np.int32), np.empty((threads, room), X.dtype)
+    filled, lost = np.empty(threads, np.int64), np.zeros((threads, size), np.int32)
+    tables = label, brackets.low, brackets.mid, brackets.high, brackets.start, brackets.feature
+    if len(weight):
+        heavy, levels = np.empty((threads, room)), len(brackets.magic)
+        less, same = (np.zeros((threads, size, levels)) for _ in range(2))
+        total = np.zeros((threads, k, levels))
+        run(
+            ranks.weighted_rank_pass, X, weight, brackets.magic, *tables, less, same, total, pairs, values, heavy,
+            filled, lost,
+        )  # fmt: skip
+        below, equal, mass = less.sum(axis=0), same.sum(axis=0), total.sum(axis=0)
+    else:
+        heavy = np.empty((threads, 0))
+        counts, ties = (np.zeros((threads, size), np.int32) for _ in range(2))
+        run(ranks.rank_pass, X, *tables, counts, ties, pairs, values, heavy, filled, lost)
+        below, equal = (part.sum(axis=0, dtype=np.float64)[:, None] for part in (counts, ties))
+        mass = np.bincount(label, minlength=k).astype(np.float64)[:, None]
+    parts = tuple(Inside(pairs[t, :m].copy(), values[t, :m].copy(), heavy[t, :m].copy()) for t, m in enumerate(filled))
+    return Ranks(below, equal, mass, lost.sum(axis=0, dtype=np.int64), parts)

@@ -1,0 +1,148 @@
+"""Where the rows of a cluster lie about a bracket around its median, feature by feature.
+
+For every open pair of cluster and feature: how much lies below the bracket, how much equals its middle (ties), and the
+values in between. That tells the median exactly where it lies in the bracket (`medians.py`). Counts and sums of weights
+are exact, so they do not depend on the order of the rows.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .tile import I32, _data
+
+STRIP = 8  # features at once
+
+
+@intrinsic
+def _rank_strip(typingctx, X, at, low, mid, high, place, less, same):
+    """less[place:] += x < low, same[place:] += x == mid for 8 values x of X from `at`; the others in the bracket, as
+    bits. low, mid, high X's dtype, less, same i32, all from `place`.
+    """
+    i = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        X, at, low, mid, high, place, less, same = args
+        vec = ir.VectorType(context.get_value_type(kinds[0].dtype), STRIP)
+        counts = ir.VectorType(I32, STRIP)
+
+        def pointer(which, array, offset, vector):
+            return builder.bitcast(_data(context, builder, kinds[which], array, offset), vector.as_pointer())
+
+        x = builder.load(pointer(0, X, at, vec), align=4)
+        bounds = ((2, low), (3, mid), (4, high))
+        lows, mids, highs = (builder.load(pointer(which, table, place, vec), align=4) for which, table in bounds)
+        below, equal = builder.fcmp_ordered("<", x, lows), builder.fcmp_ordered("==", x, mids)
+        for which, table, found in ((6, less, below), (7, same, equal)):
+            target = pointer(which, table, place, counts)
+            builder.store(builder.sub(builder.load(target, align=4), builder.sext(found, counts)), target, align=4)
+        inside = builder.and_(builder.fcmp_ordered(">=", x, lows), builder.fcmp_ordered("<=", x, highs))
+        inside = builder.and_(inside, builder.not_(equal))
+        return builder.zext(builder.bitcast(inside, ir.IntType(STRIP)), I32)
+
+    return types.int32(X, i, low, mid, high, i, less, same), codegen
+
+
+@intrinsic
+def _lowest_bit(typingctx, bits):
+    """The place of the lowest bit that is set."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(I32, [I32, ir.IntType(1)])
+        count = cgutils.get_or_insert_function(builder.module, kind, "llvm.cttz.i32")
+        return builder.call(count, [args[0], ir.Constant(ir.IntType(1), 0)])
+
+    return types.int32(types.int32), codegen
+
+
+@njit(inline="always")
+def _keep(pair, value, w, at, pairs, values, heavy, lost):
+    """One more value inside a bracket; the place of the next. Where there is no room, it is counted as lost."""
+    if at == pairs.shape[0]:
+        lost[pair] += 1
+        return at
+    pairs[at], values[at] = pair, value
+    if heavy.shape[0]:
+        heavy[at] = w
+    return at + 1
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def rank_pass(X, label, low, mid, high, start, feature, less, same, pairs, values, heavy, filled, lost, threads):
+    """X [n, d], label i32 [n], low, mid, high [k * d] of X's dtype IN; start i64 [k + 1], feature i64: the features of
+    each cluster that are open. less, same i32 [threads, k * d] OUT += rows; pairs i32, values [threads, room] OUT: what
+    lies inside, and filled i64 [threads] OUT: how much; heavy [threads, 0]; lost i32 [threads, k * d] OUT += what had
+    no room.
+    """
+    n, d = X.shape
+    strips = d // STRIP
+    flat = X.ravel()
+    for t in prange(threads):
+        mine, ties, at, loss = less[t], same[t], 0, lost[t]
+        pair, value, none = pairs[t], values[t], heavy[t]
+        for i in range(n * t // threads, n * (t + 1) // threads):
+            j = label[i]
+            first, last = start[j], start[j + 1]
+            base, begin = j * d, first
+            if last - first == d:
+                begin = first + strips * STRIP
+                for s in range(strips):
+                    f = s * STRIP
+                    bits = _rank_strip(flat, i * d + f, low, mid, high, base + f, mine, ties)
+                    while bits:
+                        g = f + _lowest_bit(bits)
+                        at = _keep(base + g, X[i, g], 1.0, at, pair, value, none, loss)
+                        bits &= bits - 1
+            for p in range(begin, last):
+                f = feature[p]
+                x, place = X[i, f], np.uintp(base + f)
+                if x < low[place]:
+                    mine[place] += 1
+                elif x == mid[place]:
+                    ties[place] += 1
+                elif x <= high[place]:
+                    at = _keep(base + f, x, 1.0, at, pair, value, none, loss)
+        filled[t] = at
+
+
+@njit(inline="always")
+def _add(w, magic, sums, at):
+    """The exact pieces of a weight, into sums [., K] at row `at`."""
+    for b in range(magic.shape[0]):
+        piece = (w + magic[b]) - magic[b]
+        w -= piece
+        sums[at, b] += piece
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def weighted_rank_pass(
+    X, weight, magic, label, low, mid, high, start, feature, less, same, total, pairs, values, heavy, filled, lost,
+    threads,
+):  # fmt: skip
+    """The same with weights f64 [n]; rows of weight 0 count for nothing. magic f64 [K]: the grids of exact sums of
+    weights; less, same f64 [threads, k * d, K], total f64 [threads, k, K] OUT += weights; heavy f64 [threads, room]
+    OUT: the weights of `values`.
+    """
+    n, d = X.shape
+    for t in prange(threads):
+        mine, ties, at, loss = less[t], same[t], 0, lost[t]
+        pair, value, load = pairs[t], values[t], heavy[t]
+        for i in range(n * t // threads, n * (t + 1) // threads):
+            w = weight[i]
+            if not w > 0.0:
+                continue
+            base = label[i] * d
+            _add(w, magic, total[t], label[i])
+            for p in range(start[label[i]], start[label[i] + 1]):
+                f = feature[p]
+                x, place = X[i, f], np.uintp(base + f)
+                if x < low[place]:
+                    _add(w, magic, mine, place)
+                elif x == mid[place]:
+                    _add(w, magic, ties, place)
+                elif x <= high[place]:
+                    at = _keep(base + f, x, w, at, pair, value, load, loss)
+        filled[t] = at

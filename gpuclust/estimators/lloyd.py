@@ -1,0 +1,113 @@
+"""What K-Means and K-Medians share: several starts of one loop, of which the best is kept."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from ..backends.frame import Frame
+from ..backends.select import select
+from ..data.source import Source
+from ..solvers.iterate import Fit, Objective, iterate
+from ..solvers.scan import scan
+from ..validation import open_source, refusing
+from .base import CenterEstimator
+from .start import check_init, first_centers, starts
+
+
+class LloydEstimator(CenterEstimator):
+    """Base of the estimators that iterate over all rows."""
+
+    @abstractmethod
+    def _objective(self, source: Source, frame: Frame, centers: np.ndarray) -> tuple[Objective, Any]:
+        """The objective and its first parameters; the ledger is made ready."""
+
+    @abstractmethod
+    def _tolerance(self, frame: Frame) -> float:
+        """`tol` as the objective reads it."""
+
+    def _check_choice(self, n_init: int) -> None:
+        """Warn of parameters that make no sense together."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Cluster X.
+
+        Parameters
+        ----------
+        X : array-like, sparse CSR, DataFrame, stream or path of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+            A weight is a number of repetitions; rows of weight 0 count for nothing.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For what scikit-learn rejects too, in its words.
+        DataError
+            If a file is missing, truncated, empty or not numeric.
+        DeviceUnavailableError, DeviceMemoryError
+            If the device cannot be used, or the memory budget is too small.
+        """
+        choice = select(self.device)
+        source = open_source(
+            self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters,
+            finite=False, dense=self._dense,
+        )  # fmt: skip
+        if source.n_rows < self.n_clusters:
+            raise ValueError(f"n_samples={source.n_rows} should be >= n_clusters={self.n_clusters}.")
+        init = check_init(self.init, self.n_clusters, source)
+        n_init = starts(init, self.n_init, 10, type(self).__name__)
+        self._n_init = n_init
+        self._check_choice(n_init)
+        with refusing(self, X, choice.backend):
+            frame = scan(source, self._metric)
+        random_state = check_random_state(self.random_state)
+        best, labels = self._best(source, frame, init, n_init, random_state)
+        self._keep(source, best, labels)
+        self.device_ = choice.backend.name
+        return self
+
+    def _best(self, source: Source, frame: Frame, init: Any, n_init: int, random_state: Any) -> tuple[Fit, Any]:
+        """The start of least inertia and its labels (a copy where another start may overwrite them)."""
+        best: Fit | None = None
+        labels = None
+        tol = self._tolerance(frame)
+        for run in range(n_init):
+            centers = first_centers(source, frame, init, self.n_clusters, random_state)
+            if self.verbose:
+                print("Initialization complete")
+            objective, params = self._objective(source, frame, centers)
+            fit = iterate(source, objective, params, max_iter=self.max_iter, tol=tol, run=run, verbose=self.verbose)
+            if best is None or fit.cost.total.value() < best.cost.total.value():
+                best = fit
+                labels = source.rows("label") if run == n_init - 1 else source.rows("label").copy()
+        assert best is not None
+        return best, labels
+
+    def _keep(self, source: Source, fit: Fit, labels: Any) -> None:
+        self.cluster_centers_ = fit.params.centers.astype(source.dtype)
+        self.labels_ = source.placed(labels)
+        self.inertia_ = float(fit.cost.total.value())
+        self.n_iter_ = fit.n_iter
+        self.converged_ = fit.converged
+        self.inertia_history_ = fit.history
+        self.n_passes_ = source.n_passes
+        distinct = int(np.count_nonzero(fit.cost.rows))
+        if distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({distinct}) found smaller than n_clusters ({self.n_clusters})."
+                " Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )

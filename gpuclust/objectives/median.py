@@ -1,0 +1,198 @@
+"""K-Medians: centres are medians feature by feature, the cost is the Manhattan distance.
+
+Medians are exact in every iteration. A bracket around each median of the last iteration is carried along; the pass
+that assigns the rows also counts what lies below it and keeps what lies inside. Medians that left their brackets are
+settled by further passes over the rows and their labels (`search.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import NamedTuple, final
+
+import numpy as np
+
+from ..backends.base import Backend, Bounds, Centers, Chunk
+from ..backends.brackets import Brackets
+from ..backends.frame import Frame
+from ..backends.kernels import solve
+from ..backends.layout import Drift, Layout
+from ..backends.metric import Metric
+from ..backends.statistics import DD, Cost, Moves, Ranks, Top
+from ..data.source import Source
+from .mean import WORN, Final, farthest
+from .pruning import Pruning
+from .search import MANY_ROWS, SAMPLE_BYTES, SAMPLE_ROWS, Search
+
+ROOM_BYTES = 32 << 20  # for the values inside brackets
+ROOM_ROW_BYTES = 8  # and as many more to every row
+
+
+@dataclass(frozen=True)
+class Medians:
+    """Parameters between iterations: centres f64 [k, d], and what the rows' bounds are worth."""
+
+    centers: np.ndarray
+    terms: np.ndarray  # f64 [2, 1]: cost of the assignment to the centres before
+    pruning: Pruning
+    drift: Drift
+
+
+class Stage(NamedTuple):
+    centers: Centers
+    brackets: Brackets | None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What an assignment did, what it costs, and what its pass told about the medians."""
+
+    moves: Moves
+    cost: Cost
+    ranks: Ranks | None
+
+    @property
+    def moved(self) -> int:
+        return self.moves.moved
+
+    @property
+    def scored(self) -> int:
+        return self.moves.scored
+
+    def merge(self, other: Placed) -> Placed:
+        ranks = None if self.ranks is None or other.ranks is None else self.ranks.merge(other.ranks)
+        return Placed(self.moves.merge(other.moves), self.cost.merge(other.cost), ranks)
+
+
+@final
+@dataclass(frozen=True)
+class Median:
+    """The objective of K-Medians for one start."""
+
+    frame: Frame
+    layout: Layout
+    dtype: np.dtype
+    lower: bool  # on an even split, the lower of the two middle values instead of their mean
+    search: Search
+
+    @classmethod
+    def start(cls, source: Source, frame: Frame, centers: np.ndarray, lower: bool = False) -> tuple[Median, Medians]:
+        """Objective and first parameters; the ledger is made ready."""
+        k, d = centers.shape
+        layout = source.layout(centers)
+        source.allocate("label", np.int32, -1)
+        source.allocate_bounds(layout.groups)
+        centers = np.ascontiguousarray(centers, np.float64)
+        weighted = source.weighted
+        entry = 4 + source.dtype.itemsize + 8 * weighted
+        spare = ROOM_BYTES + ROOM_ROW_BYTES * source.n_rows
+        if source.bound_bytes is not None:
+            spare = min(spare, source.bound_bytes // 2)
+        magic = np.ascontiguousarray(frame.magic[:, -1]) if weighted else np.zeros(1)
+        search = Search.blank(k, d, source.dtype, magic, spare / entry / source.n_rows)
+        pruning = Pruning.start(layout.groups, k, d, source.n_rows, Metric.MANHATTAN)
+        objective = cls(frame, layout, source.dtype, lower, search)
+        return objective, Medians(centers, np.zeros((2, 1)), pruning, Drift.none(layout))
+
+    def begin(self, backend: Backend, params: Medians) -> Stage:
+        centers = backend.pack(params.centers, self.frame, self.layout, params.drift)
+        brackets = self.search.brackets if self.search.ready else None
+        return Stage(centers._replace(bounds=params.pruning.bounds), brackets)
+
+    def partial(self, backend: Backend, chunk: Chunk, stage: Stage) -> Placed:
+        moves = backend.relabel(chunk, stage.centers)
+        cost = backend.cost(chunk, stage.centers.host, Metric.MANHATTAN)
+        return Placed(moves, cost, None if stage.brackets is None else ranks(backend, chunk, stage.brackets))
+
+    def solve(self, source: Source, delta: Placed, params: Medians) -> Medians:
+        """Medians of the rows' new labels; clusters left without mass are given the farthest rows."""
+        pruning = params.pruning.after(delta, source.n_rows)
+        relocated = self._relocate(source, delta, params.centers)
+        centers = self._medians(source, delta, params.centers, relocated)
+        drift = Drift.none(self.layout)
+        if len(relocated):
+            pruning = pruning.anew()
+        if pruning.bounds == Bounds.KEEP:
+            drift = self._moved(params, centers)
+            if drift.other.max() > WORN * self.frame.largest:
+                pruning, drift = pruning.anew(), Drift.none(self.layout)
+        total = delta.cost.total
+        return Medians(centers, np.array([[total.hi], [total.lo]]), pruning, drift)
+
+    def change(self, old: np.ndarray, new: np.ndarray) -> DD:
+        """Change of the cost between two assignments, from their terms."""
+        return DD(*solve.terms_change(old, new))
+
+    def converged(self, old: Medians, new: Medians, tol: float) -> str | None:
+        """Why to stop: the cost fell by less than `tol` of itself."""
+        before, after = float(old.terms.sum()), float(new.terms.sum())
+        if before > 0 and before - after < tol * before:
+            return f"inertia fell by {before - after}, less than {tol} of it"
+        return None
+
+    def report(self, params: Medians) -> Medians:
+        """The parameters as the user gets them: centres rounded once to the rows' dtype."""
+        rounded = params.centers.astype(self.dtype).astype(np.float64)
+        return replace(params, centers=rounded, drift=self._moved(params, rounded))
+
+    def measure(self, source: Source, params: Medians, delta: Placed) -> Final:
+        """The direct cost of the labels as they stand."""
+        return Final(delta.cost, np.array([[delta.cost.total.hi], [delta.cost.total.lo]]))
+
+    def finish(self, source: Source, params: Medians) -> Final:
+        """One more assignment, to `params.centers`: its cost, and the same in terms."""
+        stage = self.begin(source.backend, params)._replace(brackets=None)
+        return self.measure(source, params, source.fold(self.partial, stage))
+
+    def _moved(self, params: Medians, centers: np.ndarray) -> Drift:
+        return params.drift.after(params.centers, centers, float(self.frame.scale), self.layout, Metric.MANHATTAN)
+
+    def _medians(self, source: Source, delta: Placed, old: np.ndarray, relocated: np.ndarray) -> np.ndarray:
+        """Exact medians f64 [k, d] of the ledger's labels; clusters without mass keep their old centre."""
+        k, d = old.shape
+        search, flow, rows = self.search, delta.moves.flow, delta.cost.rows
+        left = search.begin()
+        if not search.ready:
+            self._guess(source, k, d)
+        rounds, found = 0, delta.ranks
+        if len(relocated) and found is not None:  # what the pass told of these clusters no longer holds
+            again = np.isin(left // d, relocated)
+            left = np.concatenate([left[again], search.settle(left[~again], found, rows, flow, 0)])
+            left.sort()
+            found = None
+        while len(left):
+            if found is None:
+                found = source.fold(ranks, search.brackets.opened(left))
+            left = search.settle(left, found, rows, flow, rounds)
+            rounds, found = rounds + 1, None
+        one, two = search.one.reshape(k, d), search.two.reshape(k, d)
+        with np.errstate(over="ignore"):
+            middle = np.where(np.isfinite(one + two), (one + two) / 2, one / 2 + two / 2)
+        centers = (one if self.lower else middle) + 0.0  # no negative zeros: their order among zeros is by chance
+        return np.where(np.isnan(centers), old, centers)
+
+    def _guess(self, source: Source, k: int, d: int) -> None:
+        """The first brackets, from a sample."""
+        n = source.n_rows
+        m = min(n, max(MANY_ROWS, SAMPLE_ROWS * k), max(k, SAMPLE_BYTES // (d * self.dtype.itemsize)))
+        index = ((np.arange(m) + np.random.default_rng(0).uniform(size=m)) * (n / m)).astype(np.int64)
+        backend = source.backend
+        X = backend.to_host(source.gather(index)[0])
+        self.search.guess(X, backend.to_host(source.rows("label")[backend.upload(index, np.int64)]))
+
+    def _relocate(self, source: Source, delta: Placed, centers: np.ndarray) -> np.ndarray:
+        """Give each empty cluster one row: highest cost first, lowest row on ties, never cost 0. The clusters that this
+        changed, i64."""
+        empty = np.flatnonzero(~(delta.cost.mass.value() > 0))
+        if not len(empty):
+            return empty
+        top: Top = source.fold(farthest, centers, len(empty), Metric.MANHATTAN)
+        m = np.count_nonzero(top.key[: len(empty)] > 0)
+        backend = source.backend
+        source.rows("label")[backend.upload(top.row[:m], np.int64)] = backend.upload(empty[:m], np.int32)
+        return np.union1d(empty[:m], top.label[:m]).astype(np.int64)
+
+
+def ranks(backend: Backend, chunk: Chunk, brackets: Brackets) -> Ranks:
+    return reduce(Ranks.merge, (backend.ranks(part, brackets) for part in backend.blocks(chunk)))
