@@ -75,7 +75,7 @@ def test_the_layers_would_catch_an_import_that_goes_up():
     assert layer("data.stream") < layer("solvers.iterate") < layer("estimators.kmeans")
     assert layer("backends.kernels.assign") < layer("backends.cpu") < layer("data.source")
     targets = {target for target, _, _ in imported("solvers/iterate.py")}
-    assert {"gpuclust.objectives.mean.Mean", "gpuclust.data.source.Source", "gpuclust.solvers.progress"} <= targets
+    assert {"gpuclust.objectives.mean.Final", "gpuclust.data.source.Source", "gpuclust.solvers.progress"} <= targets
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 import gpuclust
-from gpuclust import KMeans, MiniBatchKMeans, load_model
+from gpuclust import KMeans, KMedians, MiniBatchKMeans, load_model
 from gpuclust.backends import select
 from gpuclust.cli import demo as demo_module
 from gpuclust.cli import doctor as doctor_module
@@ -170,6 +170,15 @@ def test_options_reach_the_estimator():
     assert found["model"]["parameters"] == MiniBatchKMeans(4, **given).get_params()
     assert (found["device"], found["device_reason"]) == ("cpu", "asked for")
     np.testing.assert_array_equal(labels(), MiniBatchKMeans(4, **given).fit(X).labels_)
+
+
+def test_medians_on_the_command_line():
+    fit(store("npy"), "--method", "kmedians", "--tol", 0)
+    model, found = KMedians(4, random_state=0, tol=0).fit(X), summary()
+    assert found["model"]["class"] == "KMedians"
+    np.testing.assert_array_equal(labels(), model.labels_)
+    assert sum(cluster["inertia"] for cluster in found["clusters"]) == pytest.approx(model.inertia_, rel=1e-12)
+    np.testing.assert_array_equal(load_model("out/model.gpuclust").predict(X), model.labels_)
 
 
 def test_options_not_given_keep_the_defaults():

@@ -155,10 +155,7 @@ class CPUBackend(Backend):
         label, before, moved = rows["label"], rows["label"].copy(), np.zeros((threads, 2), np.int64)
         ledger = label, rows["upper"], rows["lower"], rows["lowers"]
         _assign(chunk.X, NO_WEIGHT, ledger, centers, centers.frame.magic, np.empty((threads, 0)), moved)
-        changed = np.flatnonzero(label != before)
-        left = before[changed]
-        flow = np.bincount(label[changed], minlength=k) + np.bincount(left[left >= 0], minlength=k)
-        return Moves(len(changed), _pairs(moved, centers), flow)
+        return Moves(int(moved[:, 0].sum()), _pairs(moved, centers), _flow(before, label, k, self.block_rows))
 
     @parallel
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
@@ -265,6 +262,16 @@ def _assign(
         assign.lloyd_pass, X, weight, *ledger, packed, grid, *rounding(d, centers.frame.metric), magic, sums, moved,
         int(centers.bounds), batch_rows(d), window_rows(d, X.itemsize),
     )  # fmt: skip
+
+
+def _flow(before: np.ndarray, after: np.ndarray, k: int, block: int) -> np.ndarray:
+    """How many rows came to each cluster or left it, i64 [k]; labels below 0 are none."""
+    flow = np.zeros(k, np.int64)
+    for start in range(0, len(after), block):
+        old, new = before[start : start + block], after[start : start + block]
+        changed = np.flatnonzero(old != new)
+        flow += np.bincount(new[changed], minlength=k) + np.bincount(old[changed] + 1, minlength=k + 1)[1:]
+    return flow
 
 
 def _pairs(moved: Array, centers: Centers) -> int:

@@ -141,16 +141,19 @@ def _nearest_direct(X: Array, columns: Array, metric: Metric) -> Array:
     return label
 
 
-def _term(diff: Array, metric: Metric) -> Array:
-    """What a difference in one feature costs; in place."""
-    return cupy.abs(diff, out=diff) if metric.l1 else cupy.multiply(diff, diff, out=diff)
+def term(diff: Array, metric: Metric) -> Array:
+    """What a difference in one feature costs; `diff` is used up."""
+    if metric.l1:
+        return cupy.abs(diff)
+    diff *= diff
+    return diff
 
 
 def direct_sums(X: Array, columns: Array, metric: Metric) -> Array:
     """Costs f64 [n, k] summed directly, features in order; columns f64 [d, k]."""
     out = cupy.zeros((len(X), columns.shape[1]))
     for f in range(len(columns)):
-        out += _term(X[:, f].astype(np.float64)[:, None] - columns[f], metric)
+        out += term(X[:, f].astype(np.float64)[:, None] - columns[f], metric)
     return out
 
 
@@ -175,7 +178,7 @@ def costs(X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
     def step(start: int, stop: int) -> None:
         own, cost = label[start:stop], cupy.zeros(stop - start)
         for f in range(len(columns)):
-            cost += _term(X[start:stop, f].astype(np.float64) - columns[f][own], metric)
+            cost += term(X[start:stop, f].astype(np.float64) - columns[f][own], metric)
         out[start:stop] = cost
 
     tiles(len(X), 32, step)

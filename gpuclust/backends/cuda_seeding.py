@@ -8,6 +8,7 @@ import cupy
 import numpy as np
 
 from .base import Chunk
+from .cuda_labels import term
 from .cuda_memory import send, tiles
 from .frame import Frame
 from .kernels.trials import BLOCK
@@ -20,8 +21,7 @@ def trial_costs(X: Array, centers: Array, frame: Frame) -> Array:
     columns = cupy.ascontiguousarray(x.T)
     out = cupy.zeros((len(centers), len(X)), X.dtype)
     for f in range(len(columns)):
-        diff = columns[f] - centers[:, f, None]
-        out += cupy.abs(diff, out=diff) if frame.metric.l1 else cupy.multiply(diff, diff, out=diff)
+        out += term(columns[f] - centers[:, f, None], frame.metric)
     return out
 
 

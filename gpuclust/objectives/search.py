@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends.brackets import Brackets
 from ..backends.kernels import medians
-from ..backends.statistics import Ranks
+from ..backends.statistics import Inside, Ranks
 from ..backends.threads import run
 
 SAMPLE_BYTES = 16 << 20  # of rows that the first brackets are guessed from
@@ -74,14 +74,12 @@ class Search:
         """
         pairs = pairs[ranks.total.sum(axis=1)[pairs // self.d] > 0]
         b, size = self.brackets, len(self.brackets.low)
-        columns = ("pair", "value", "weight")
-        pair, value, heavy = (np.concatenate([getattr(part, name) for part in ranks.inside]) for name in columns)
-        start, ordered, weights = np.zeros(size + 1, np.int64), np.empty_like(value), np.empty_like(heavy)
-        run(medians.by_pair, pair, value, heavy, start, ordered, weights)
+        start, ordered, weights = _by_pair(ranks.inside, size, b.low.dtype)
         found = np.zeros(len(pairs), bool)
+        state = medians.State(b.low, b.mid, b.high, self.floor, self.ceil, self.one, self.two)
         run(
             medians.settle, pairs, start, ordered, weights, ranks.less, ranks.same, ranks.lost, ranks.total, b.magic,
-            rounds, *self._reach(rows, flow), b.low, b.mid, b.high, self.floor, self.ceil, self.one, self.two, found,
+            rounds, *self._reach(rows, flow), state, found,
         )  # fmt: skip
         left = pairs[~found]
         return left
@@ -91,3 +89,16 @@ class Search:
         and what is likely to do where the last move tells the way."""
         share = min(MOST, SPARE / 2 * self.brackets.room / self.d)
         return medians.LEAST + np.minimum(ENOUGH * flow + CALM * rows, share * rows), LIKELY * flow + CALM * rows
+
+
+def _by_pair(inside: tuple[Inside, ...], size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(start i64 [k * d + 1], values, weights) in the order of the pairs."""
+    start = np.zeros(size + 1, np.int64)
+    for part in inside:
+        run(medians.count_pairs, part.pair, start[1:])
+    np.cumsum(start, out=start)
+    values, weights = np.empty(start[-1], dtype), np.empty(sum(len(part.weight) for part in inside))
+    place = start[:-1].copy()
+    for part in inside:
+        run(medians.place_pairs, part.pair, part.value, part.weight, place, values, weights)
+    return start, values, weights

@@ -320,9 +320,11 @@ def _flatnonzero(a):
     return wrap(np.flatnonzero(own(a)))
 
 
-def _bincount(x, minlength):
+def _bincount(x, weights=None, minlength=None):
+    """Weights are added in the opposite order: a GPU adds in any."""
     x.machine.waits += 1
-    return wrap(np.bincount(own(x), minlength=minlength))
+    heavy = None if weights is None else own(weights)[::-1]
+    return wrap(np.bincount(own(x)[::-1], heavy, minlength=minlength))
 
 
 def _tf32(a):

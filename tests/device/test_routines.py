@@ -13,6 +13,7 @@ from gpuclust.backends.base import Chunk
 from gpuclust.backends.cpu import CPUBackend
 from gpuclust.backends.frame import Frame
 from gpuclust.backends.layout import Layout
+from gpuclust.backends.metric import Metric
 
 
 def stage(backend, X, weight, centers, d):

@@ -8,7 +8,7 @@ from laws.cases import KINDS, WEIGHTS, blobs
 from laws.oracle import direct_labels
 from laws.runs import assert_same_bits, differences, fit, streams
 
-from gpuclust import KMeans, MiniBatchKMeans
+from gpuclust import KMeans, KMedians, MiniBatchKMeans
 
 from .runs import both, device_array
 
@@ -19,6 +19,22 @@ def test_same_bits_as_the_cpu(cuda, rng, kind, weights, dtype):
     for n, d, k in ((45, 1, 3), (400, 9, 11), (700, 3, 40)):
         X, weight = KINDS[kind](rng, n, d, dtype), WEIGHTS[weights](rng, n)
         assert_same_bits(*both(X, weight, init=X[:k], max_iter=12))
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_medians_are_those_of_the_cpu(cuda, rng, kind, weights, dtype):
+    for n, d, k in ((45, 1, 3), (400, 9, 11)):
+        X, weight = KINDS[kind](rng, n, d, dtype), WEIGHTS[weights](rng, n)
+        assert_same_bits(*both(X, weight, estimator=KMedians, init=X[:k], max_iter=5, tol=0))
+
+
+@pytest.mark.parametrize("init", ["k-means++", "k-means||"])
+def test_medians_seeded_and_in_chunks(cuda, rng, init, dtype):
+    X = blobs(rng, 900, 3, dtype)
+    how = {"estimator": KMedians, "n_clusters": 5, "init": init, "device": "cuda", "max_iter": 4}
+    assert_same_bits(fit(X, chunk_size=397, **how), fit(X, **how))
 
 
 @pytest.mark.usefixtures("small_tiles")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from functools import partial
 
@@ -229,6 +230,18 @@ def test_a_shift_of_a_million_and_powers_of_two_change_no_label(rng):
     base = fit(X, init=X[:8], tol=0)
     for moved in (X + np.float32(1e5), X * np.float32(2.0**20), X * np.float32(2.0**-90)):
         np.testing.assert_array_equal(fit(moved, init=moved[:8], tol=0).labels_, base.labels_)
+
+
+@pytest.mark.parametrize("weights", ["none", "wide"])
+def test_state_of_a_row(rng, weights, dtype):
+    """Law 9: 64 MB and 24 bytes a row; here brackets hold as much as they may."""
+    X, weight = rng.normal(size=(60_000, 120)).astype(dtype), WEIGHTS[weights](rng, 60_000)
+    fit(X[:500], None if weight is None else weight[:500], init=X[:6], max_iter=2)
+    tracemalloc.start()
+    fit(X, weight, init=X[:6], max_iter=3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (64 << 20) + 24 * len(X)
 
 
 def test_hardly_more_than_one_pass_an_iteration(rng):

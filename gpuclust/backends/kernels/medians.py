@@ -5,6 +5,8 @@ on which side they lie: the next bracket is cut from what is left possible, so t
 passes; after some, the possible range is halved each time.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit, prange
 
@@ -13,27 +15,42 @@ HURRY = 2  # passes after which a bracket takes all that is possible on one side
 HALVE = 5  # passes after which the possible range is halved
 
 
+class State(NamedTuple):
+    """Of every pair, [k * d] in the rows' dtype: its bracket, and where the value that is looked for may still lie."""
+
+    low: Any
+    mid: Any
+    high: Any
+    floor: Any
+    ceil: Any
+    one: Any  # f64: the lower median, NaN while not known: then both, else the upper alone, are looked for
+    two: Any  # f64: the upper median
+
+
 @njit(parallel=True, cache=True, nogil=True)
-def by_pair(pairs, values, heavy, start, out, out_heavy, threads):
-    """Order values (and their weights, if any) by pair; start i64 [pairs + 1] OUT, out, out_heavy OUT."""
-    count = start.shape[0] - 1
+def count_pairs(pairs, count, threads):
+    """count i64 [k * d] OUT += how often each pair occurs."""
+    size = count.shape[0]
     for t in prange(threads):
-        low, high = count * t // threads, count * (t + 1) // threads
+        low, high = size * t // threads, size * (t + 1) // threads
         for at in range(pairs.shape[0]):
             if low <= pairs[at] < high:
-                start[pairs[at] + 1] += 1
-    for p in range(count):
-        start[p + 1] += start[p]
+                count[pairs[at]] += 1
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def place_pairs(pairs, values, heavy, place, out, out_heavy, threads):
+    """Order values (and their weights, if any) by pair: the next of each goes to place i64 [k * d] IN/OUT."""
+    size = place.shape[0]
     for t in prange(threads):
-        low, high = count * t // threads, count * (t + 1) // threads
-        place = start[low:high].copy()
+        low, high = size * t // threads, size * (t + 1) // threads
         for at in range(pairs.shape[0]):
             p = pairs[at]
             if low <= p < high:
-                out[place[p - low]] = values[at]
+                out[place[p]] = values[at]
                 if heavy.shape[0]:
-                    out_heavy[place[p - low]] = heavy[at]
-                place[p - low] += 1
+                    out_heavy[place[p]] = heavy[at]
+                place[p] += 1
 
 
 @njit
@@ -228,73 +245,96 @@ def _reach(rounds, half, begin, smaller, ties, reach, likely):
     return min(reach, side + 1.5 * max(down, 0.0)), min(reach, side + 1.5 * max(up, 0.0))
 
 
+@njit
+def _miss(p, s, part, half, begin, mass, lost, rounds, state):
+    """The next bracket of a pair whose middle lies below it (s < 0), above, or among values that were lost."""
+    low, mid, high, floor, ceil = state.low, state.mid, state.high, state.floor, state.ceil
+    inf = low.dtype.type(np.inf)
+    if lost and s >= 0:
+        floor[p] = max(floor[p], low[p])
+        if rounds < HALVE and len(part):
+            share = len(part) / (len(part) + lost)
+            low[p], mid[p], high[p] = _sampled(part, (half - begin) * share, share)
+            return
+    elif s < 0:
+        ceil[p] = np.nextafter(low[p], -inf)
+    else:
+        floor[p] = np.nextafter(high[p], inf)
+    if rounds >= HALVE:
+        low[p] = mid[p] = high[p] = _between(floor[p], ceil[p])
+        return
+    deficit = max(begin - half if s < 0 else half - begin - mass, 0.0)
+    at_least, at_most = _sought(s < 0, rounds, mass, deficit, low[p], high[p], floor[p], ceil[p])
+    low[p], high[p] = at_least, at_most
+    mid[p] = ceil[p] if s < 0 else floor[p]
+
+
+@njit
+def _seek_upper(p, s, m, part, at_mid, middle, rounds, state):
+    """The lower median, exactly half of the mass, is known: the next bracket for the upper one."""
+    low, mid, high, floor, ceil = state.low, state.mid, state.high, state.floor, state.ceil
+    floor[p] = np.nextafter(low.dtype.type(state.one[p]), low.dtype.type(np.inf))
+    ceil[p] = np.finfo(low.dtype).max
+    if rounds >= HALVE:
+        low[p] = mid[p] = high[p] = _between(floor[p], ceil[p])
+    elif s + 1 < m:  # values that were lost may lie before this one
+        low[p] = floor[p]
+        mid[p] = high[p] = _value(part, s + 1, at_mid, middle, 0 if s == at_mid else s - 1, m)
+    else:
+        at_least, at_most = _sought(False, rounds, 1.0 * m, 0.0, low[p], high[p], floor[p], ceil[p])
+        low[p], high[p] = at_least, at_most
+        mid[p] = floor[p]
+
+
+@njit
+def _settle_one(p, part, weights, less, same, lost, total, magic, rounds, reach, likely, state, cum, work):
+    """Whether pair p is settled; see `settle`."""
+    strict, middle = not np.isnan(state.one[p]), state.mid[p]
+    half, begin, ties, smaller = total.sum() / 2, less.sum(), same.sum(), _below(part, middle)
+    at_mid = smaller if ties > 0 else -1
+    m, mass = len(part) + (ties > 0), len(part) + ties + lost
+    if magic[0] > 0:
+        order = np.argsort(part)
+        part[:], weights[:] = part[order], weights[order]
+        s, last, below = _middle_weight(weights, at_mid, less, same, total, strict, magic, cum, work)
+        mass = weights.sum() + ties + lost
+    else:
+        s, last, below = _middle_row(m, at_mid, less[0], same[0], total[0], strict)
+    certain = lost == 0 or (s == 0 == at_mid and middle == state.low[p])
+    if s < 0 or s >= m or not certain:
+        _miss(p, s, part, half, begin, mass, lost, rounds, state)
+        return False
+    median = _value(part, s, at_mid, middle, 0, m)
+    if not strict:
+        state.one[p] = median
+        if last and (s + 1 == m or lost > 0):
+            _seek_upper(p, s, m, part, at_mid, middle, rounds, state)
+            return False
+    known = 0 if s == at_mid else s - 1
+    state.two[p] = _value(part, s + 1, at_mid, middle, known, m) if last and not strict else median
+    down, up = _reach(rounds, half, begin, smaller, ties, reach, likely)
+    low, high, left, right = state.low[p], state.high[p], half - below, below + ties - half
+    low, high = _around(part, s, at_mid, median, middle, left, right, down, up, low, high)
+    state.low[p], state.mid[p], state.high[p] = low, median, high
+    return True
+
+
 @njit(parallel=True, cache=True, nogil=True)
-def settle(
-    open_, start, values, heavy, less, same, lost, total, magic, rounds, reach, likely, low, mid, high, floor, ceil,
-    one, two, found, threads,
-):  # fmt: skip
+def settle(open_, start, values, heavy, less, same, lost, total, magic, rounds, reach, likely, state, found, threads):
     """Settle the pairs open_ i64 [u] where their brackets hold the middle values, and choose all next brackets.
 
     start i64 [k * d + 1], values, heavy IN, changed: what lies inside, by pair; less, same f64 [k * d, K], lost i64
-    [k * d], total f64 [k, K], magic f64 [K] (0: no weights) IN. reach, likely f64 [k]: see `_reach`. low, mid, high,
-    floor, ceil [k * d] IN/OUT: brackets, and what is possible; one, two f64 [k * d] OUT: the lower and the upper
-    median, NaN while not known: then both, or the upper alone, are looked for. found bool [u] OUT.
+    [k * d], total f64 [k, K], magic f64 [K] (0: no weights) IN. rounds: passes before this one; reach, likely f64 [k]:
+    see `_reach`. found bool [u] OUT.
     """
-    d, weighted = low.shape[0] // total.shape[0], magic[0] > 0
-    inf = low.dtype.type(np.inf)
+    d = state.low.shape[0] // total.shape[0]
     for t in prange(threads):
         cum, work = np.empty(total.shape[1]), np.empty(total.shape[1])
         for u in range(t, open_.shape[0], threads):
             p = open_[u]
-            j, strict, middle = p // d, not np.isnan(one[p]), mid[p]
-            part = values[start[p] : start[p + 1]]
-            half, begin, ties = total[j].sum() / 2, less[p].sum(), same[p].sum()
-            smaller = _below(part, middle)
-            at_mid = smaller if ties > 0 else -1
-            m = len(part) + (ties > 0)
-            if weighted:
-                weights = heavy[start[p] : start[p + 1]]
-                order = np.argsort(part)
-                part[:], weights[:] = part[order], weights[order]
-                s, last, below = _middle_weight(weights, at_mid, less[p], same[p], total[j], strict, magic, cum, work)
-                mass = weights.sum() + ties + lost[p]
-            else:
-                s, last, below = _middle_row(m, at_mid, less[p, 0], same[p, 0], total[j, 0], strict)
-                mass = len(part) + ties + lost[p]
-            found[u] = False
-            if lost[p] and s >= 0 and not (s == 0 == at_mid and middle == low[p]):
-                floor[p] = max(floor[p], low[p])
-                if rounds < HALVE and len(part):
-                    share = len(part) / (len(part) + lost[p])
-                    low[p], mid[p], high[p] = _sampled(part, (half - begin) * share, share)
-                    continue
-            elif 0 <= s < m:
-                median, known = _value(part, s, at_mid, middle, 0, m), 0 if s == at_mid else s - 1
-                if not strict:
-                    one[p] = median
-                if strict or not last or (s + 1 < m and not lost[p]):
-                    two[p] = _value(part, s + 1, at_mid, middle, known, m) if last and not strict else median
-                    found[u] = True
-                    left, right = half - below, below + ties - half
-                    down, up = _reach(rounds, half, begin, smaller, ties, reach[j], likely[j])
-                    low[p], high[p] = _around(
-                        part, s, at_mid, median, middle, left, right, down, up, low[p], high[p]
-                    )
-                    mid[p] = median
-                    continue
-                floor[p], ceil[p] = np.nextafter(median, inf), np.finfo(low.dtype).max
-                if s + 1 < m and rounds < HALVE:
-                    low[p] = floor[p]
-                    mid[p] = high[p] = _value(part, s + 1, at_mid, middle, known, m)
-                    continue
-            elif s < 0:
-                ceil[p] = np.nextafter(low[p], -inf)
-            else:
-                floor[p] = np.nextafter(high[p], inf)
-            if rounds >= HALVE:
-                low[p] = mid[p] = high[p] = _between(floor[p], ceil[p])
-                continue
-            deficit = begin - half if s < 0 else half - begin - mass
-            at_least, at_most = _sought(s < 0, rounds, mass, max(deficit, 0.0), low[p], high[p], floor[p], ceil[p])
-            low[p], high[p] = at_least, at_most
-            mid[p] = ceil[p] if s < 0 else floor[p]
+            j, inside = p // d, values[start[p] : start[p + 1]]
+            weights = heavy[start[p] : start[p + 1]] if heavy.shape[0] else heavy
+            found[u] = _settle_one(
+                p, inside, weights, less[p], same[p], lost[p], total[j], magic, rounds, reach[j], likely[j], state,
+                cum, work,
+            )  # fmt: skip
