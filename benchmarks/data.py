@@ -147,15 +147,18 @@ def initial_centres(X: np.ndarray, k: int, seed: int = 7) -> np.ndarray:
     return np.ascontiguousarray(picked[np.sort(first)[:k]])
 
 
-def select(names: str | None, small: bool) -> list[Case]:
+def select(names: str | None, small: bool, cases: dict[str, Case] = CASES) -> list[Case]:
     """Parse ``--cases A,B``."""
-    chosen = [CASES[name] for name in (names.split(",") if names else QUICK if small else CASES)]
+    few = [name for name in QUICK if name in cases]
+    chosen = [cases[name] for name in (names.split(",") if names else few if small else cases)]
     return [quick(case) for case in chosen] if small else chosen
 
 
-def available(options: argparse.Namespace, scratch: Path) -> Iterator[tuple[Case, Path]]:
+def available(
+    options: argparse.Namespace, scratch: Path, cases: dict[str, Case] = CASES
+) -> Iterator[tuple[Case, Path]]:
     """Yield each chosen case with its file; name the cases whose data set is not there."""
-    for case in select(options.cases, options.quick):
+    for case in select(options.cases, options.quick, cases):
         try:
             path = materialise(case, scratch, data_folder(options.data))
         except FileNotFoundError as error:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import growth, quality
+from . import growth, kmedians, quality
 from .data import CASES
 from .exact import stopped_short
 from .peers import OURS, PEERS
@@ -161,6 +161,22 @@ def qualities(result: Result) -> str:
     )
 
 
+def medians(result: Result) -> str:
+    """Render K-Medians."""
+    titles = {case.name: case.title for case in kmedians.CASES.values()}
+    fields = ("assignment", "update_numpy", "update_pandas", "fit", "over_kmeans", "passes")
+    body = [[titles[c["case"]], *(c[field] for field in fields)] for c in result["summary"]["comparisons"]]
+    header = [
+        "case", "assignment", "update, NumPy", "update, pandas", "fit", "time over K-Means", "passes an iteration",
+    ]  # fmt: skip
+    return (
+        f"**K-Medians** ({result['settings']['iterations']} fixed iterations)\n\n{markdown(header, body)}\n\n"
+        "How many times as fast: labels by Manhattan distance, against the faster of SciPy's `cdist` and scikit-learn's"
+        " `pairwise_distances_argmin_min`; exact medians of given labels, against `np.median` cluster by cluster and"
+        " pandas' `groupby`; the fit, against that assignment and `np.median`."
+    )
+
+
 SECTIONS: dict[str, Callable[[Result], str]] = {
     "kmeans-fixed": kmeans,
     "kmeans-converge": kmeans,
@@ -170,6 +186,7 @@ SECTIONS: dict[str, Callable[[Result], str]] = {
     "outofcore": outofcore,
     "coldstart": coldstart,
     "quality": qualities,
+    "kmedians": medians,
 }
 
 

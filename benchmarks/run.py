@@ -19,6 +19,7 @@ JOBS: dict[str, list[str]] = {
     "outofcore": ["outofcore"],
     "coldstart": ["coldstart"],
     "quality": ["quality"],
+    "kmedians": ["kmedians"],
 }
 
 

@@ -1,0 +1,211 @@
+"""K-Medians: assignment, median update and whole fits against compositions of what SciPy, scikit-learn, NumPy and
+pandas offer, and against our own K-Means.
+
+* assignment: labels of rows by Manhattan distance. Peers that are slow get fewer rows; rates are compared.
+* update: exact medians of given labels, ours with the brackets of the iteration before, as in a fit.
+* fit: the same number of iterations from the same first centres; the peer is the faster assignment and NumPy's medians.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import data
+from .record import Recorder, parser, scratch
+from .tables import geometric_mean, markdown
+from .workers import Worker, WorkerError
+
+CASES = {
+    case.name: case
+    for case in (
+        data.Case("M1", 100_000, 16, 32),
+        data.Case("M2", 1_000_000, 8, 16),
+        data.Case("M3", 1_000_000, 16, 64),
+        data.Case("M4", 200_000, 128, 256),
+        data.Case("E10", 70_000, 784, 10, "mnist70k.npz"),
+        data.Case("F", 2_000_000, 2, 100, "geolife_beijing2m.npz"),
+    )
+}
+WORK = 1 << 30  # differences of a peer's assignment at most
+TARGETS = {"assignment": 8.0, "update_numpy": 5.0, "update_pandas": 6.0, "fit": 6.0, "over_kmeans": 4.0}
+COLUMNS = ("case", "assignment", "update_numpy", "update_pandas", "fit", "over_kmeans", "passes", "same")
+
+
+def scipy_labels(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Nearest centre by SciPy, in blocks that fit the cache."""
+    from scipy.spatial.distance import cdist
+
+    block = max(1, (1 << 20) // len(centres))
+    return np.concatenate(
+        [cdist(X[i : i + block], centres, "cityblock").argmin(axis=1) for i in range(0, len(X), block)]
+    )
+
+
+def sklearn_labels(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Nearest centre by scikit-learn."""
+    from sklearn.metrics import pairwise_distances_argmin_min
+
+    return pairwise_distances_argmin_min(X, centres, metric="manhattan")[0]
+
+
+def numpy_medians(X: np.ndarray, label: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Medians cluster by cluster."""
+    return np.stack([np.median(X[label == j], axis=0) if np.any(label == j) else c for j, c in enumerate(old)])
+
+
+def pandas_medians(X: np.ndarray, label: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Medians by pandas' groupby."""
+    import pandas as pd
+
+    return pd.DataFrame(X).groupby(label).median().reindex(range(len(old))).to_numpy()
+
+
+def our_update(X: np.ndarray, centres: np.ndarray, device: str) -> Callable[[], np.ndarray]:
+    """The update of a fit's third iteration, alone."""
+    from gpuclust.backends.metric import Metric
+    from gpuclust.backends.select import select
+    from gpuclust.data.array import ArraySource
+    from gpuclust.objectives.median import Median, Placed
+    from gpuclust.solvers.scan import scan
+
+    backend = select(device).backend
+    source = ArraySource(backend.upload(X, X.dtype), None, backend)
+    objective, params = Median.start(source, scan(source, Metric.MANHATTAN), centres.astype(np.float64))
+    for _ in range(2):
+        params = objective.solve(source, source.fold(objective.partial, objective.begin(backend, params)), params)
+    found = source.fold(objective.partial, objective.begin(backend, params)._replace(brackets=None))
+    brackets = objective.search.brackets
+
+    def task() -> np.ndarray:
+        search = objective.search
+        search.brackets = brackets._replace(low=brackets.low.copy(), mid=brackets.mid.copy(), high=brackets.high.copy())
+        return objective._medians(source, Placed(found.moves, found.cost, None), params.centers, np.empty(0, np.int64))
+
+    return task
+
+
+def prepare(path: str, k: int, device: str, iterations: int) -> Callable[..., Any]:
+    """Load the data in the worker; return the task that times one thing."""
+    X = np.load(path)
+    init = data.initial_centres(X, k)
+    few = X[: max(1, min(len(X), WORK // (k * X.shape[1])))]
+    state: dict[str, Any] = {"label": scipy_labels(X, init) if len(few) == len(X) else None}
+
+    def labels() -> np.ndarray:
+        if state["label"] is None:
+            from gpuclust import KMedians
+
+            state["label"] = KMedians(k, init=init, n_init=1, max_iter=1).fit(X).labels_
+        return state["label"]
+
+    def fitted(estimator: str) -> Any:
+        import gpuclust
+
+        made = getattr(gpuclust, estimator)(k, init=init, n_init=1, max_iter=iterations, tol=0, device=device)
+        return made.fit(X)
+
+    def composition(assign: Callable[..., np.ndarray]) -> np.ndarray:
+        centres = init.astype(np.float64)
+        for _ in range(iterations):
+            centres = numpy_medians(X, assign(X, centres), centres)
+        return centres
+
+    def task(what: str, times: int = 1) -> Any:
+        """Seconds a call, and what came out."""
+        if what == "assign" and "model" not in state:
+            state["model"] = fitted("KMedians")
+        if what == "update" and "update" not in state:
+            state["update"] = our_update(X, init, device)
+        if what.endswith("medians"):
+            labels()
+        calls: dict[str, Callable[[], Any]] = {
+            "assign": lambda: state["model"].predict(X),
+            "scipy": lambda: scipy_labels(few, init),
+            "sklearn": lambda: sklearn_labels(few, init),
+            "update": lambda: state["update"](),
+            "numpy medians": lambda: numpy_medians(X, labels(), init),
+            "pandas medians": lambda: pandas_medians(X, labels(), init),
+            "KMedians": lambda: fitted("KMedians"),
+            "KMeans": lambda: fitted("KMeans"),
+            "composition scipy": lambda: composition(scipy_labels),
+            "composition sklearn": lambda: composition(sklearn_labels),
+        }
+        seconds = []
+        for _ in range(times):
+            start = time.perf_counter()
+            found = calls[what]()
+            seconds.append(time.perf_counter() - start)
+        rows = len(few) if what in ("scipy", "sklearn") else len(X)
+        out = {"seconds": float(np.median(seconds)), "runs": seconds, "rows": rows}
+        if what in ("KMedians", "KMeans"):
+            out |= {"passes": found.n_passes_, "n_iter": found.n_iter_}
+            found = np.asarray(found.cluster_centers_)
+        return out, found if what in ("KMedians", "composition scipy", "composition sklearn") else None
+
+    return task
+
+
+def contest(options: Any, case: data.Case, path: Any) -> dict[str, Any]:
+    """All measurements of one case, each thing once to warm up and then `--repeats` times."""
+    worker = Worker(prepare, path=str(path), k=case.k, device=options.device, iterations=options.iterations)
+    found: dict[str, Any] = {"case": case.name, "rows": case.n, "d": case.d, "k": case.k}
+    centres = {}
+    for what in ("assign", "update", "KMedians", "KMeans", "scipy", "sklearn", "numpy medians", "pandas medians"):
+        try:
+            worker.call(what=what)
+            (found[what], centres[what]), _ = worker.call(what=what, times=options.repeats)
+        except WorkerError as error:
+            print(f"{case.name} {what} failed: {error.reason}")
+    faster = min(("scipy", "sklearn"), key=lambda name: found[name]["seconds"] / found[name]["rows"])
+    (found["composition"], centres["composition"]), _ = worker.call(what=f"composition {faster}")
+    found["composition"]["assignment"] = faster
+    worker.close()
+    found["same"] = bool(np.array_equal(centres["KMedians"], centres["composition"].astype(np.float32)))
+    return found
+
+
+def compare(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the ratios."""
+    rate = {name: found[name]["rows"] / found[name]["seconds"] for name in ("assign", "scipy", "sklearn")}
+    ours = found["update"]["seconds"]
+    return {
+        "case": found["case"],
+        "assignment": rate["assign"] / max(rate["scipy"], rate["sklearn"]),
+        "update_numpy": found["numpy medians"]["seconds"] / ours,
+        "update_pandas": found["pandas medians"]["seconds"] / ours,
+        "fit": found["composition"]["seconds"] / found["KMedians"]["seconds"],
+        "over_kmeans": found["KMedians"]["seconds"] / found["KMeans"]["seconds"],
+        "passes": found["KMedians"]["passes"] / found["KMedians"]["n_iter"],
+        "same": found["same"],
+    }
+
+
+def main() -> None:
+    """Run the benchmark."""
+    made = parser("kmedians", __doc__)
+    made.add_argument("--cases", help="e.g. M1,M2 (default: all)")
+    made.add_argument("--iterations", type=int, default=10)
+    made.add_argument("--repeats", type=int, default=3)
+    options = made.parse_args()
+    recorder = Recorder(options, repeats=options.repeats, iterations=options.iterations)
+    comparisons = []
+    with scratch(options) as folder:
+        for case, path in data.available(options, folder, CASES):
+            found = contest(options, case, path)
+            recorder.add(found)
+            comparisons.append(compare(found))
+            print(case.title, comparisons[-1], flush=True)
+    summary: dict[str, Any] = {"comparisons": comparisons, "targets": TARGETS}
+    if comparisons:
+        ratios = ("assignment", "update_numpy", "update_pandas", "fit", "over_kmeans")
+        summary["geometric_means"] = {name: geometric_mean(c[name] for c in comparisons) for name in ratios}
+        print("\n" + markdown(COLUMNS, ([c[key] for key in COLUMNS] for c in comparisons)))
+    recorder.finish(summary)
+
+
+if __name__ == "__main__":
+    main()
