@@ -31,6 +31,7 @@ from .threads import limited, run, thread_count
 F = TypeVar("F", bound=Callable[..., Any])
 NO_BOUND: Final = np.empty(0, np.float32)
 NO_BOUNDS: Final = NO_BOUND, NO_BOUND, NO_BOUND[:, None]  # upper, lower, lowers
+RANKING: Final = 16  # multiply-adds that a value costs which is compared to a bracket
 WINDOW_BYTES: Final = 1 << 18
 BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
 
@@ -157,9 +158,9 @@ class CPUBackend(Backend):
         _assign(chunk.X, NO_WEIGHT, ledger, centers, centers.frame.magic, np.empty((threads, 0)), moved)
         return Moves(int(moved[:, 0].sum()), _pairs(moved, centers), _flow(before, label, k, self.block_rows))
 
-    @parallel
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
-        return rank(chunk.X, weights(chunk.weight), chunk.rows["label"], brackets)
+        with limited(RANKING * chunk.X.size):
+            return rank(chunk.X, weights(chunk.weight), chunk.rows["label"], brackets)
 
     @parallel
     def nearest(self, X: Array, centers: Centers) -> Array:

@@ -25,8 +25,8 @@ from .mean import WORN, Final, farthest
 from .pruning import Pruning
 from .search import MANY_ROWS, SAMPLE_BYTES, SAMPLE_ROWS, Search
 
-ROOM_BYTES = 24 << 20  # for the values inside brackets
-ROOM_ROW_BYTES = 6  # and as many more to every row
+ROOM_BYTES = 20 << 20  # for the values inside brackets, which are held two and a half times while they are ordered
+ROOM_ROW_BYTES = 4  # and as many more to every row
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from ..backends.brackets import Brackets
 from ..backends.kernels import medians
 from ..backends.statistics import Inside, Ranks
-from ..backends.threads import run
+from ..backends.threads import limited, run
 
 SAMPLE_BYTES = 16 << 20  # of rows that the first brackets are guessed from
 SAMPLE_ROWS = 100  # of each cluster, or all together some more
@@ -18,6 +18,7 @@ DEVIATIONS = 3.0  # of the rank of a sample's median that a first bracket holds 
 SMALL = 16  # rows of a sample from which on it tells anything
 ENOUGH, LIKELY, CALM = 0.35, 0.1, 0.002  # ranks that a median moves: shares of its cluster's flow, and of its rows
 MOST = 0.08  # share of the rows that a bracket holds to either side
+PLACING = 32  # multiply-adds that it costs to put a value in its place
 SPARE = 0.6  # share of the room that brackets are cut for
 
 
@@ -93,12 +94,8 @@ class Search:
 
 def _by_pair(inside: tuple[Inside, ...], size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(start i64 [k * d + 1], values, weights) in the order of the pairs."""
-    start = np.zeros(size + 1, np.int64)
-    for part in inside:
-        run(medians.count_pairs, part.pair, start[1:])
-    np.cumsum(start, out=start)
-    values, weights = np.empty(start[-1], dtype), np.empty(sum(len(part.weight) for part in inside))
-    place = start[:-1].copy()
-    for part in inside:
-        run(medians.place_pairs, part.pair, part.value, part.weight, place, values, weights)
+    pair, value, weight = (np.concatenate(column) for column in zip(*inside, strict=True))
+    start, values, weights = np.zeros(size + 1, np.int64), np.empty(len(value), dtype), np.empty(len(weight))
+    with limited(PLACING * len(pair)):
+        run(medians.by_pair, pair, value, weight, start, values, weights)
     return start, values, weights

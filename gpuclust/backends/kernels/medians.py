@@ -28,29 +28,27 @@ class State(NamedTuple):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def count_pairs(pairs, count, threads):
-    """count i64 [k * d] OUT += how often each pair occurs."""
-    size = count.shape[0]
+def by_pair(pairs, values, heavy, start, out, out_heavy, threads):
+    """Order values (and their weights, if any) by pair; start i64 [k * d + 1] OUT, out, out_heavy OUT."""
+    size = start.shape[0] - 1
     for t in prange(threads):
         low, high = size * t // threads, size * (t + 1) // threads
         for at in range(pairs.shape[0]):
             if low <= pairs[at] < high:
-                count[pairs[at]] += 1
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def place_pairs(pairs, values, heavy, place, out, out_heavy, threads):
-    """Order values (and their weights, if any) by pair: the next of each goes to place i64 [k * d] IN/OUT."""
-    size = place.shape[0]
+                start[pairs[at] + 1] += 1
+    for p in range(size):
+        start[p + 1] += start[p]
     for t in prange(threads):
         low, high = size * t // threads, size * (t + 1) // threads
+        place = start[low:high].copy()
         for at in range(pairs.shape[0]):
             p = pairs[at]
             if low <= p < high:
-                out[place[p]] = values[at]
+                to = place[p - low]
+                out[to] = values[at]
                 if heavy.shape[0]:
-                    out_heavy[place[p]] = heavy[at]
-                place[p] += 1
+                    out_heavy[to] = heavy[at]
+                place[p - low] = to + 1
 
 
 @njit

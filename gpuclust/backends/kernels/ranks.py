@@ -8,7 +8,6 @@ are exact, so they do not depend on the order of the rows.
 import numpy as np
 from llvmlite import ir
 from numba import njit, prange, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .tile import I32, _data
@@ -46,18 +45,6 @@ def _rank_strip(typingctx, X, at, low, mid, high, place, less, same):
     return types.int32(X, i, low, mid, high, i, less, same), codegen
 
 
-@intrinsic
-def _lowest_bit(typingctx, bits):
-    """The place of the lowest bit that is set."""
-
-    def codegen(context, builder, signature, args):
-        kind = ir.FunctionType(I32, [I32, ir.IntType(1)])
-        count = cgutils.get_or_insert_function(builder.module, kind, "llvm.cttz.i32")
-        return builder.call(count, [args[0], ir.Constant(ir.IntType(1), 0)])
-
-    return types.int32(types.int32), codegen
-
-
 @njit(inline="always")
 def _keep(pair, value, w, at, pairs, values, heavy, lost):
     """One more value inside a bracket; the place of the next. Where there is no room, it is counted as lost."""
@@ -82,7 +69,7 @@ def rank_pass(X, label, low, mid, high, start, feature, less, same, pairs, value
     flat = X.ravel()
     for t in prange(threads):
         mine, ties, at, loss = less[t], same[t], 0, lost[t]
-        pair, value, none = pairs[t], values[t], heavy[t]
+        pair, value, none, room = pairs[t], values[t], heavy[t], pairs.shape[1]
         for i in range(n * t // threads, n * (t + 1) // threads):
             j = label[i]
             first, last = start[j], start[j + 1]
@@ -92,10 +79,17 @@ def rank_pass(X, label, low, mid, high, start, feature, less, same, pairs, value
                 for s in range(strips):
                     f = s * STRIP
                     bits = _rank_strip(flat, i * d + f, low, mid, high, base + f, mine, ties)
-                    while bits:
-                        g = f + _lowest_bit(bits)
-                        at = _keep(base + g, X[i, g], 1.0, at, pair, value, none, loss)
-                        bits &= bits - 1
+                    if bits == 0:
+                        continue
+                    if at + STRIP <= room:  # all are written, those outside are written over: no branch is guessed
+                        for g in range(STRIP):
+                            value[np.uintp(at)] = flat[np.uintp(i * d + f + g)]
+                            pair[np.uintp(at)] = base + f + g
+                            at += (bits >> g) & 1
+                    else:
+                        for g in range(STRIP):
+                            if bits >> g & 1:
+                                at = _keep(base + f + g, X[i, f + g], 1.0, at, pair, value, none, loss)
             for p in range(begin, last):
                 f = feature[p]
                 x, place = X[i, f], np.uintp(base + f)
