@@ -57,6 +57,7 @@ class Frame:
         scale = np.dtype(dtype).type(2.0**power)
         widths, mass = 2.0 * reach * float(scale), float(scan.mass.value())
         if metric.l1:
+            _check_weights(scan, mass)
             return cls(shift, scale, mass_grids(scan), 0.0, mass, float(np.sum(widths)), metric)
         return cls(shift, scale, grids(scan, dtype), _variance(scan), mass, float(np.sum(widths**2)), metric)
 
@@ -67,6 +68,14 @@ def _variance(scan: Scan) -> float:
     total = scan.total.value()
     spread = float(scan.square.value()) - float(np.sum(total * (total / scan.rows)))
     return max(spread, 0.0) / scan.rows / len(total)
+
+
+def _check_weights(scan: Scan, mass: float) -> None:
+    if not (scan.lightest > 2.0**-900 and mass < 2.0**1000):
+        raise ValueError(
+            f"Weights from {scan.lightest:g} to a total of {mass:g} leave the range in which they are summed exactly,"
+            " 2**-900 to 2**1000: multiply sample_weight by a constant."
+        )
 
 
 def mass_grids(scan: Scan) -> np.ndarray:

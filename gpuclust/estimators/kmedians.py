@@ -56,7 +56,7 @@ class KMedians(LloydEstimator):
     n_iter_ : int
     converged_ : bool
     inertia_history_ : float64 ndarray of shape (n_iter_,)
-        Cost of each iteration's assignment against the centres that it was made with; it never rises.
+        Cost of each iteration's assignment against the centres that it was made with; it never rises, up to rounding.
     n_passes_ : int
         Reads of the whole data, seeding included.
     device_ : str

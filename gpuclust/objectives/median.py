@@ -125,9 +125,9 @@ class Median:
         return DD(*solve.terms_change(old, new))
 
     def converged(self, old: Medians, new: Medians, tol: float) -> str | None:
-        """Why to stop: the cost fell by less than `tol` of itself."""
+        """Why to stop: the cost fell by less than `tol` of itself; 0: nothing, since rounding alone may raise it."""
         before, after = float(old.terms.sum()), float(new.terms.sum())
-        if before > 0 and before - after < tol * before:
+        if tol > 0 and before > 0 and before - after < tol * before:
             return f"inertia fell by {before - after}, less than {tol} of it"
         return None
 

@@ -82,8 +82,7 @@ class Search:
             medians.settle, pairs, start, ordered, weights, ranks.less, ranks.same, ranks.lost, ranks.total, b.magic,
             rounds, *self._reach(rows, flow), state, found,
         )  # fmt: skip
-        left = pairs[~found]
-        return left
+        return pairs[~found]
 
     def _reach(self, rows: np.ndarray, flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ranks that the next brackets hold to either side by all means, as far as there is room for so many values,

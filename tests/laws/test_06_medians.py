@@ -198,6 +198,27 @@ def test_the_loss_never_rises(seed):
     assert np.all(history[1:] <= history[:-1] * (1 + 1e-12))
 
 
+def test_rounding_of_the_cost_does_not_end_a_fit_that_still_moves():
+    """Rows of equal distance change cluster: the cost stays, but for its last bit, and falls afterwards."""
+    rng = np.random.default_rng(1585)
+    n, d, k = int(rng.integers(8, 60)), int(rng.integers(1, 6)), int(rng.integers(2, 9))
+    X = rng.integers(0, 4, (n, d)) * rng.choice([0.1, 0.3, 0.7]) + rng.choice([0, 1.1])
+    start = X[rng.choice(n, k, replace=False)]
+    steps = lloyd_medians(X, start, 100)
+    costs = np.array([step.cost for step in steps])
+    assert np.any(costs[1:] > costs[:-1])
+    model = fit(X, init=start, tol=0)
+    assert model.n_iter_ == len(steps)
+    np.testing.assert_array_equal(model.cluster_centers_, steps[-1].centers)
+
+
+@pytest.mark.parametrize("unit", [1e307, 1e-310])
+def test_weights_that_cannot_be_summed_are_refused(unit):
+    X = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
+    with pytest.raises(ValueError, match="multiply sample_weight"):
+        fit(X, np.full(6, unit), init=X[[0, 4]])
+
+
 def test_integer_weights_are_repetitions(rng, dtype):
     X, weight = blobs(rng, 400, 3, dtype), rng.integers(0, 5, 400)
     weight[:6] = 1

@@ -133,13 +133,12 @@ def _below(values, x):
 
 @njit
 def _middle_row(m, at_mid, less, same, total, strict):
-    """(place, whether no more, mass below it): the first of m values with which half of the rows is reached (strictly:
-    passed); -1 below them all, m above. No more: with it, exactly half.
+    """(place, even, mass below it): the first of m values with which half of the rows is reached (strictly: passed);
+    -1 below them all, m above. even: with it, exactly half.
     """
     if 2.0 * less > total or (2.0 * less == total and not strict):
         return -1, False, less
-    extra = 1 if strict else 0  # the wanted value is the (ceil or floor + 1)-th
-    wanted = np.floor(total / 2.0) + 1.0 if extra else np.ceil(total / 2.0)
+    wanted = np.floor(total / 2.0) + 1.0 if strict else np.ceil(total / 2.0)
     s, below = np.intp(wanted - less) - 1, wanted - 1.0
     if at_mid >= 0 and s >= at_mid:
         s, below = at_mid, less + at_mid
@@ -294,10 +293,10 @@ def _settle_one(p, part, weights, less, same, lost, total, magic, rounds, reach,
     if magic[0] > 0:
         order = np.argsort(part)
         part[:], weights[:] = part[order], weights[order]
-        s, last, below = _middle_weight(weights, at_mid, less, same, total, strict, magic, cum, work)
+        s, even, below = _middle_weight(weights, at_mid, less, same, total, strict, magic, cum, work)
         mass = weights.sum() + ties + lost
     else:
-        s, last, below = _middle_row(m, at_mid, less[0], same[0], total[0], strict)
+        s, even, below = _middle_row(m, at_mid, less[0], same[0], total[0], strict)
     certain = lost == 0 or (s == 0 == at_mid and middle == state.low[p])
     if s < 0 or s >= m or not certain:
         _miss(p, s, part, half, begin, mass, lost, rounds, state)
@@ -305,11 +304,11 @@ def _settle_one(p, part, weights, less, same, lost, total, magic, rounds, reach,
     median = _value(part, s, at_mid, middle, 0, m)
     if not strict:
         state.one[p] = median
-        if last and (s + 1 == m or lost > 0):
+        if even and (s + 1 == m or lost > 0):
             _seek_upper(p, s, m, part, at_mid, middle, rounds, state)
             return False
     known = 0 if s == at_mid else s - 1
-    state.two[p] = _value(part, s + 1, at_mid, middle, known, m) if last and not strict else median
+    state.two[p] = _value(part, s + 1, at_mid, middle, known, m) if even and not strict else median
     down, up = _reach(rounds, half, begin, smaller, ties, reach, likely)
     low, high, left, right = state.low[p], state.high[p], half - below, below + ties - half
     low, high = _around(part, s, at_mid, median, middle, left, right, down, up, low, high)

@@ -62,7 +62,7 @@ def rank_pass(X, label, low, mid, high, start, feature, less, same, pairs, value
     """X [n, d], label i32 [n], low, mid, high [k * d] of X's dtype IN; start i64 [k + 1], feature i64: the features of
     each cluster that are open. less, same i32 [threads, k * d] OUT += rows; pairs i32, values [threads, room] OUT: what
     lies inside, and filled i64 [threads] OUT: how much; heavy [threads, 0]; lost i32 [threads, k * d] OUT += what had
-    no room.
+    no room. Closed pairs of a cluster whose features are all listed count without a meaning.
     """
     n, d = X.shape
     strips = d // STRIP
