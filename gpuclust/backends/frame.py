@@ -62,7 +62,6 @@ class Frame:
         return cls(shift, scale, grids(scan, dtype), _variance(scan), mass, float(np.sum(widths**2)), metric)
 
 
-
 def _variance(scan: Scan) -> float:
     """(sum |x - o|^2 - |sum (x - o)|^2 / n) / (n d); o is a row, so at most n eps is lost."""
     total = scan.total.value()

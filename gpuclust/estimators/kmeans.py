@@ -105,7 +105,7 @@ class KMeans(LloydEstimator):
     def _tolerance(self, frame: Frame) -> float:
         return self.tol * frame.variance
 
-    def _check_choice(self, n_init: int) -> None:
+    def _check_choice(self) -> None:
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",

@@ -32,7 +32,7 @@ class LloydEstimator(CenterEstimator):
     def _tolerance(self, frame: Frame) -> float:
         """`tol` as the objective reads it."""
 
-    def _check_choice(self, n_init: int) -> None:
+    def _check_choice(self) -> None:
         """Warn of parameters that make no sense together."""
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -69,7 +69,7 @@ class LloydEstimator(CenterEstimator):
         init = check_init(self.init, self.n_clusters, source)
         n_init = starts(init, self.n_init, 10, type(self).__name__)
         self._n_init = n_init
-        self._check_choice(n_init)
+        self._check_choice()
         with refusing(self, X, choice.backend):
             frame = scan(source, self._metric)
         random_state = check_random_state(self.random_state)

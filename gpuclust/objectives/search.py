@@ -73,14 +73,15 @@ class Search:
         rows, flow i64 [k]: rows of each cluster, and how many came or went: a median's rank moves by half of the next
         flow at most.
         """
-        pairs = pairs[ranks.total.sum(axis=1)[pairs // self.d] > 0]
+        mass = ranks.total.sum(axis=1)
+        pairs, per = pairs[mass[pairs // self.d] > 0], np.maximum(rows, 1) / np.where(mass > 0, mass, 1.0)
         b, size = self.brackets, len(self.brackets.low)
         start, ordered, weights = _by_pair(ranks.inside, size, b.low.dtype)
         found = np.zeros(len(pairs), bool)
         state = medians.State(b.low, b.mid, b.high, self.floor, self.ceil, self.one, self.two)
         run(
-            medians.settle, pairs, start, ordered, weights, ranks.less, ranks.same, ranks.lost, ranks.total, b.magic,
-            rounds, *self._reach(rows, flow), state, found,
+            medians.settle, pairs, start, ordered, weights, ranks.less, ranks.same, ranks.lost, ranks.total, per,
+            b.magic, rounds, *self._reach(rows, flow), state, found,
         )  # fmt: skip
         return pairs[~found]
 

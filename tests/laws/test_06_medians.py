@@ -226,8 +226,15 @@ def test_integer_weights_are_repetitions(rng, dtype):
     np.testing.assert_array_equal(a.cluster_centers_, b.cluster_centers_)
     np.testing.assert_array_equal(np.repeat(a.labels_, weight), b.labels_)
     assert a.inertia_ == pytest.approx(b.inertia_, rel=1e-14)
-    twice = fit(X, weight * 2.0**-9, init=X[:6], tol=0)
-    np.testing.assert_array_equal(twice.cluster_centers_, a.cluster_centers_)
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
+def test_the_unit_of_the_weights_does_not_show(rng, unit, dtype):
+    """Nor in how many passes it takes."""
+    X, weight = blobs(rng, 20_000, 4, dtype), rng.uniform(0.5, 3, 20_000)
+    one, other = (fit(X, weight * u, init=X[:20], tol=0, max_iter=15) for u in (1, unit))
+    np.testing.assert_array_equal(one.cluster_centers_, other.cluster_centers_)
+    assert one.n_passes_ == other.n_passes_
 
 
 def test_empty_clusters_are_given_the_farthest_rows():

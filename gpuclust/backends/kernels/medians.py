@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from .sums import add_pieces
+
 LEAST = 16  # ranks to either side of a median that its next bracket holds at least
 HURRY = 2  # passes after which a bracket takes all that is possible on one side
 HALVE = 5  # passes after which the possible range is halved
@@ -72,14 +74,6 @@ def _against_half(cum, total, work):
     for b in range(cum.shape[0]):
         work[b] = 2.0 * cum[b] - total[b]
     return _sign(work, cum.shape[0])
-
-
-@njit
-def _add(w, magic, cum):
-    for b in range(magic.shape[0]):
-        piece = (w + magic[b]) - magic[b]
-        w -= piece
-        cum[b] += piece
 
 
 @njit
@@ -162,7 +156,7 @@ def _middle_weight(heavy, at_mid, less, same, total, strict, magic, cum, work):
             for b in range(cum.shape[0]):
                 cum[b] += same[b]
         else:
-            _add(heavy[s - (0 <= at_mid < s)], magic, cum)
+            add_pieces(heavy[s - (0 <= at_mid < s)], magic, cum, 0)
         side = _against_half(cum, total, work)
         if side >= least:
             return s, side == 0, below
@@ -173,7 +167,7 @@ def _middle_weight(heavy, at_mid, less, same, total, strict, magic, cum, work):
 def _around(values, s, at_mid, median, mid, left, right, down, up, low, high):
     """The next bracket about the median, the s-th value: `down` and `up` ranks to its sides.
 
-    left, right: mass between half and the ends of the median, if it is the middle: where there are so many ties that
+    left, right: ranks between half and the ends of the median, if it is the middle: where there are so many ties that
     it will not leave them, nothing else is of interest.
     """
     down, up, last = np.intp(down), np.intp(up), len(values) - 1 + (at_mid >= 0)
@@ -230,33 +224,37 @@ def _sampled(values, at, share):
 
 
 @njit
-def _reach(rounds, half, begin, smaller, ties, reach, likely):
+def _reach(rounds, half, begin, smaller, ties, per, reach, likely):
     """Ranks that the next bracket holds below and above a median.
 
-    The old one, `mid`, is `likely` to tell how far and where to the next one moves. reach: what is enough by all means.
+    The old one, `mid`, is `likely` to tell how far and where to the next one moves. reach: what is enough by all means;
+    per: ranks to a unit of mass.
     """
     if rounds:
         return reach, reach
-    down, up = begin + smaller - half, half - (begin + smaller + ties)
+    before = begin * per + smaller
+    down, up = before - half * per, (half - ties) * per - before
     side = LEAST + likely
     return min(reach, side + 1.5 * max(down, 0.0)), min(reach, side + 1.5 * max(up, 0.0))
 
 
 @njit
-def _miss(p, s, part, half, begin, mass, lost, rounds, state):
-    """The next bracket of a pair whose middle lies below it (s < 0), above, or among values that were lost."""
+def _miss(p, s, part, half, begin, mass, per, lost, above, most, rounds, state):
+    """The next bracket of a pair whose middle lies below it (s < 0), above, or among values that were lost: then at
+    most at `most`.
+    """
     low, mid, high, floor, ceil = state.low, state.mid, state.high, state.floor, state.ceil
     inf = low.dtype.type(np.inf)
-    if lost and s >= 0:
-        floor[p] = max(floor[p], low[p])
+    if s < 0:
+        ceil[p] = np.nextafter(low[p], -inf)
+    elif above:
+        floor[p] = np.nextafter(high[p], inf)
+    else:
+        floor[p], ceil[p] = max(floor[p], low[p]), min(ceil[p], most)
         if rounds < HALVE and len(part):
             share = len(part) / (len(part) + lost)
-            low[p], mid[p], high[p] = _sampled(part, (half - begin) * share, share)
+            low[p], mid[p], high[p] = _sampled(part, (half - begin) * per * share, share)
             return
-    elif s < 0:
-        ceil[p] = np.nextafter(low[p], -inf)
-    else:
-        floor[p] = np.nextafter(high[p], inf)
     if rounds >= HALVE:
         low[p] = mid[p] = high[p] = _between(floor[p], ceil[p])
         return
@@ -264,6 +262,18 @@ def _miss(p, s, part, half, begin, mass, lost, rounds, state):
     at_least, at_most = _sought(s < 0, rounds, mass, deficit, low[p], high[p], floor[p], ceil[p])
     low[p], high[p] = at_least, at_most
     mid[p] = ceil[p] if s < 0 else floor[p]
+
+
+@njit
+def _upper_end(p, s, m, part, at_mid, lost, short, magic, state):
+    """(above, most): whether the middle lies above the bracket, else the most that it may be. short: even with all
+    that was lost, half is not reached; told without weights only.
+    """
+    if 0 <= s < m:  # half is reached even without what was lost
+        return False, _value(part, s, at_mid, state.mid[p], 0, m)
+    if not lost or magic[0] > 0:  # the weights of what was lost are not known
+        return not lost, state.ceil[p]
+    return short, state.high[p]
 
 
 @njit
@@ -284,8 +294,8 @@ def _seek_upper(p, s, m, part, at_mid, middle, rounds, state):
 
 
 @njit
-def _settle_one(p, part, weights, less, same, lost, total, magic, rounds, reach, likely, state, cum, work):
-    """Whether pair p is settled; see `settle`."""
+def _settle_one(p, part, weights, less, same, lost, total, per, magic, rounds, reach, likely, state, cum, work):
+    """Whether pair p is settled; see `settle`. Only the sums in pieces decide: `mass` is for the next bracket."""
     strict, middle = not np.isnan(state.one[p]), state.mid[p]
     half, begin, ties, smaller = total.sum() / 2, less.sum(), same.sum(), _below(part, middle)
     at_mid = smaller if ties > 0 else -1
@@ -294,12 +304,13 @@ def _settle_one(p, part, weights, less, same, lost, total, magic, rounds, reach,
         order = np.argsort(part)
         part[:], weights[:] = part[order], weights[order]
         s, even, below = _middle_weight(weights, at_mid, less, same, total, strict, magic, cum, work)
-        mass = weights.sum() + ties + lost
+        mass = weights.sum() + ties + lost / per
     else:
         s, even, below = _middle_row(m, at_mid, less[0], same[0], total[0], strict)
     certain = lost == 0 or (s == 0 == at_mid and middle == state.low[p])
     if s < 0 or s >= m or not certain:
-        _miss(p, s, part, half, begin, mass, lost, rounds, state)
+        above, most = _upper_end(p, s, m, part, at_mid, lost, 2.0 * (half - begin - mass) + strict > 0, magic, state)
+        _miss(p, s, part, half, begin, mass, per, lost, above, most, rounds, state)
         return False
     median = _value(part, s, at_mid, middle, 0, m)
     if not strict:
@@ -309,20 +320,22 @@ def _settle_one(p, part, weights, less, same, lost, total, magic, rounds, reach,
             return False
     known = 0 if s == at_mid else s - 1
     state.two[p] = _value(part, s + 1, at_mid, middle, known, m) if even and not strict else median
-    down, up = _reach(rounds, half, begin, smaller, ties, reach, likely)
-    low, high, left, right = state.low[p], state.high[p], half - below, below + ties - half
+    down, up = _reach(rounds, half, begin, smaller, ties, per, reach, likely)
+    low, high, left, right = state.low[p], state.high[p], (half - below) * per, (below + ties - half) * per
     low, high = _around(part, s, at_mid, median, middle, left, right, down, up, low, high)
     state.low[p], state.mid[p], state.high[p] = low, median, high
     return True
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def settle(open_, start, values, heavy, less, same, lost, total, magic, rounds, reach, likely, state, found, threads):
+def settle(
+    open_, start, values, heavy, less, same, lost, total, per, magic, rounds, reach, likely, state, found, threads
+):
     """Settle the pairs open_ i64 [u] where their brackets hold the middle values, and choose all next brackets.
 
     start i64 [k * d + 1], values, heavy IN, changed: what lies inside, by pair; less, same f64 [k * d, K], lost i64
-    [k * d], total f64 [k, K], magic f64 [K] (0: no weights) IN. rounds: passes before this one; reach, likely f64 [k]:
-    see `_reach`. found bool [u] OUT.
+    [k * d], total f64 [k, K], magic f64 [K] (0: no weights) IN. rounds: passes before this one; per, reach, likely f64
+    [k]: see `_reach`. found bool [u] OUT.
     """
     d = state.low.shape[0] // total.shape[0]
     for t in prange(threads):
@@ -332,6 +345,6 @@ def settle(open_, start, values, heavy, less, same, lost, total, magic, rounds, 
             j, inside = p // d, values[start[p] : start[p + 1]]
             weights = heavy[start[p] : start[p + 1]] if heavy.shape[0] else heavy
             found[u] = _settle_one(
-                p, inside, weights, less[p], same[p], lost[p], total[j], magic, rounds, reach[j], likely[j], state,
-                cum, work,
+                p, inside, weights, less[p], same[p], lost[p], total[j], per[j], magic, rounds, reach[j],
+                likely[j], state, cum, work,
             )  # fmt: skip

@@ -10,6 +10,7 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
+from .sums import add_pieces
 from .tile import I32, _data
 
 STRIP = 8  # features at once
@@ -102,15 +103,6 @@ def rank_pass(X, label, low, mid, high, start, feature, less, same, pairs, value
         filled[t] = at
 
 
-@njit(inline="always")
-def _add(w, magic, sums, at):
-    """The exact pieces of a weight, into sums [., K] at row `at`."""
-    for b in range(magic.shape[0]):
-        piece = (w + magic[b]) - magic[b]
-        w -= piece
-        sums[at, b] += piece
-
-
 @njit(parallel=True, cache=True, nogil=True)
 def weighted_rank_pass(
     X, weight, magic, label, low, mid, high, start, feature, less, same, total, pairs, values, heavy, filled, lost,
@@ -120,23 +112,23 @@ def weighted_rank_pass(
     weights; less, same f64 [threads, k * d, K], total f64 [threads, k, K] OUT += weights; heavy f64 [threads, room]
     OUT: the weights of `values`.
     """
-    n, d = X.shape
+    (n, d), levels = X.shape, magic.shape[0]
     for t in prange(threads):
-        mine, ties, at, loss = less[t], same[t], 0, lost[t]
+        mine, ties, every, at, loss = less[t].ravel(), same[t].ravel(), total[t].ravel(), 0, lost[t]
         pair, value, load = pairs[t], values[t], heavy[t]
         for i in range(n * t // threads, n * (t + 1) // threads):
             w = weight[i]
             if not w > 0.0:
                 continue
             base = label[i] * d
-            _add(w, magic, total[t], label[i])
+            add_pieces(w, magic, every, label[i] * levels)
             for p in range(start[label[i]], start[label[i] + 1]):
                 f = feature[p]
                 x, place = X[i, f], np.uintp(base + f)
                 if x < low[place]:
-                    _add(w, magic, mine, place)
+                    add_pieces(w, magic, mine, (base + f) * levels)
                 elif x == mid[place]:
-                    _add(w, magic, ties, place)
+                    add_pieces(w, magic, ties, (base + f) * levels)
                 elif x <= high[place]:
                     at = _keep(base + f, x, w, at, pair, value, load, loss)
         filled[t] = at

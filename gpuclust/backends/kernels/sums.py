@@ -90,6 +90,15 @@ def move_row(X, i, weight, magic, sums, plus, minus):
     _cut(w, d, magic, sums, plus, minus)
 
 
+@njit(inline="always")
+def add_pieces(w, magic, sums, at):
+    """sums[at : at + K] += the exact pieces of a weight; magic f64 [K]."""
+    for b in range(magic.shape[0]):
+        piece = (w + magic[b]) - magic[b]
+        w -= piece
+        sums[at + b] += piece
+
+
 @njit
 def two_sum(a, b):
     s = a + b
