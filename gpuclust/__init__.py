@@ -11,6 +11,7 @@ _HOME = {
     "KMeans": "estimators.kmeans",
     "MiniBatchKMeans": "estimators.minibatch",
     "KMedians": "estimators.kmedians",
+    "MiniBatchKMedians": "estimators.minibatch_kmedians",
     "kmeans_plusplus": "estimators.functions",
     "k_means": "estimators.functions",
     "stream": "data.stream",

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 import gpuclust
-from gpuclust import KMeans, KMedians, MiniBatchKMeans, load_model
+from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians, load_model
 from gpuclust.backends import select
 from gpuclust.cli import demo as demo_module
 from gpuclust.cli import doctor as doctor_module
@@ -179,6 +179,14 @@ def test_medians_on_the_command_line():
     np.testing.assert_array_equal(labels(), model.labels_)
     assert sum(cluster["inertia"] for cluster in found["clusters"]) == pytest.approx(model.inertia_, rel=1e-12)
     np.testing.assert_array_equal(load_model("out/model.gpuclust").predict(X), model.labels_)
+
+
+def test_mini_batches_of_medians_on_the_command_line():
+    fit(store("npy"), "--method", "minibatch-kmedians", "--max-iter", 3)
+    model, found = MiniBatchKMedians(4, random_state=0, max_iter=3).fit(X), summary()
+    assert found["model"]["class"] == "MiniBatchKMedians"
+    np.testing.assert_array_equal(labels(), model.labels_)
+    assert sum(cluster["inertia"] for cluster in found["clusters"]) == pytest.approx(model.inertia_, rel=1e-12)
 
 
 def test_options_not_given_keep_the_defaults():

@@ -16,7 +16,8 @@ from gpuclust.backends import threads
 from gpuclust.backends.cpu import CPUBackend
 from gpuclust.data.array import ArraySource
 from gpuclust.data.stream import StreamSource
-from gpuclust.solvers import online, progress
+from gpuclust.solvers import progress
+from gpuclust.solvers.batches import batches
 
 N, D, K = 700, 3, 5
 X = make_blobs(N, n_features=D, centers=K, cluster_std=1.5, random_state=4)[0]
@@ -126,7 +127,7 @@ def test_partial_fit_goes_on_from_a_fit():
 @pytest.mark.parametrize("weight", [None, WEIGHT, np.logspace(-12, 12, N), np.r_[np.zeros(N - 1), 1]])
 def test_draws_are_those_of_choice(weight):
     source = ArraySource(np.arange(float(N))[:, None], weight, CPUBackend())
-    coming = online.batches(source, 50, np.random.RandomState(9))
+    coming = batches(source, 50, np.random.RandomState(9))
     choice, p = np.random.RandomState(9), None if weight is None else weight / weight.sum()
     p = np.full(N, 1 / N) if p is None else p
     for _ in range(20):
@@ -325,9 +326,9 @@ def test_rows_of_weight_zero_never_count_in_fit(tmp_path):
 def test_rows_of_weight_zero_leave_no_trace_in_a_stream():
     keep = WEIGHT > 0
     both = (chunks(X, WEIGHT), chunks(X[keep], WEIGHT[keep], [0, 17, keep.sum()]))
-    coming = [online.batches(StreamSource(stream(data).open(), None, CPUBackend()), 50, None) for data in both]
+    coming = [batches(StreamSource(stream(data).open(), None, CPUBackend()), 50, None) for data in both]
     for _ in range(30):
-        first, second = (next(batches) for batches in coming)
+        first, second = (next(each) for each in coming)
         np.testing.assert_array_equal(first.host_rows, second.host_rows)
         np.testing.assert_array_equal(first.host_weight, second.host_weight)
 
@@ -497,7 +498,7 @@ def test_batches_of_nothing_but_zero_weights_end():
         ArraySource(X, zero, CPUBackend()),
     ):
         with pytest.raises(DataError, match="at least one non-zero number"):
-            next(online.batches(source, 10, np.random.RandomState(0)))
+            next(batches(source, 10, np.random.RandomState(0)))
 
 
 def test_every_step_is_reported():

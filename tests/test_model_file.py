@@ -135,13 +135,13 @@ def test_text_paths(path):
 def test_only_fitted_models_of_ours_are_saved(path):
     with pytest.raises(NotFittedError):
         save_model(KMeans(), path)
-    with pytest.raises(TypeError, match="saves KMeans and MiniBatchKMeans"):
+    with pytest.raises(TypeError, match="saves KMeans, MiniBatchKMeans, KMedians, MiniBatchKMedians"):
         save_model(PeerKMeans(2).fit(X), path)
 
     class Derived(KMeans):
         pass
 
-    with pytest.raises(TypeError, match="a Derived is neither"):
+    with pytest.raises(TypeError, match="a Derived is none of them"):
         save_model(Derived(3).fit(X), path)
     assert not path.exists()
 
@@ -318,6 +318,7 @@ def test_a_wrong_checksum_is_found(path):
 
 
 CENTERS = np.zeros((3, 3))
+SKETCH = np.sort(np.repeat(CENTERS[:, :, None], 4, axis=2) + np.arange(4.0), axis=2)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +367,13 @@ def test_signed_files_with_wrong_metadata_are_refused(path, change, reason):
         ({"more": CENTERS}, "unknown tensors: more"),
         ({"counts": np.ones(2)}, "counts"),
         ({"counts": -np.ones(3)}, "negative"),
+        ({"sketch": SKETCH[:, :, :3].copy()}, "sketch has shape"),
+        ({"sketch": SKETCH[:, :, :0].copy()}, "sketch has shape"),
+        ({"sketch": SKETCH[:2]}, "sketch has shape"),
+        ({"sketch": CENTERS}, "sketch has shape"),
+        ({"sketch": SKETCH.astype(np.float32)}, "sketch is float32"),
+        ({"sketch": SKETCH * np.nan}, "sketch is NaN"),
+        ({"sketch": SKETCH[:, :, ::-1].copy()}, "not in order"),
     ],
 )
 def test_signed_files_with_wrong_tensors_are_refused(path, change, reason):

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gpuclust import KMedians
+from gpuclust import KMedians, MiniBatchKMedians
 
 PROVIDER = os.environ.get("GPUCLUST_TEST_PROVIDER", "gpuclust")
 under_test = importlib.import_module(PROVIDER)
@@ -72,7 +72,7 @@ EXPECTED_FAILURES = {
     name: dict.fromkeys(
         WEIGHT_CHECKS, "the weighted and the repeated rows come shuffled: seeding draws other rows"
     )
-    for name in ("KMeans", "MiniBatchKMeans", "KMedians")
+    for name in ("KMeans", "MiniBatchKMeans", "KMedians", "MiniBatchKMedians")
 }
 
 
@@ -81,6 +81,7 @@ CHECKS = parametrize_with_checks(
         KMeans(n_clusters=2, n_init=2, max_iter=5),
         MiniBatchKMeans(n_clusters=2, n_init=2, max_iter=5, batch_size=10),
         KMedians(n_clusters=2, n_init=2, max_iter=5),
+        MiniBatchKMedians(n_clusters=2, n_init=2, max_iter=5, batch_size=10),
     ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES[type(estimator).__name__],
 ).mark

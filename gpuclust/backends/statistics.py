@@ -87,6 +87,11 @@ class Cost:
     mass: DD
     rows: np.ndarray  # i64 [k]
 
+    @classmethod
+    def none(cls, k: int) -> Cost:
+        """That of no rows."""
+        return cls(DD(0.0, 0.0), DD(np.zeros(k), np.zeros(k)), np.zeros(k, np.int64))
+
     def merge(self, other: Cost) -> Cost:
         return Cost(self.total + other.total, self.mass + other.mass, self.rows + other.rows)
 

@@ -26,6 +26,7 @@ class Method(StrEnum):
     kmeans = "kmeans"
     minibatch = "minibatch"
     kmedians = "kmedians"
+    minibatch_kmedians = "minibatch-kmedians"
 
 
 class Init(StrEnum):
@@ -81,20 +82,20 @@ def common(
 def fit(
     data: Data,
     clusters: Annotated[int, typer.Option("-k", "--clusters", min=1, help="Number of clusters.")],
-    method: Annotated[Method, typer.Option(help="Lloyd's K-Means, mini-batches, or K-Medians.")] = Method.kmeans,
+    method: Annotated[Method, typer.Option(help="Means or medians, of all or by mini-batches.")] = Method.kmeans,
     init: Annotated[Init, typer.Option(help="How the first centers are chosen.")] = Init.plusplus,
     n_init: Annotated[
         str, typer.Option(help="Runs from different first centers, the best is kept; or auto.")
     ] = "auto",
     max_iter: Annotated[
-        int | None, typer.Option(min=1, help="Most iterations of one run.  [default: 300; minibatch 100]")
+        int | None, typer.Option(min=1, help="Most iterations of one run.  [default: 300; mini-batches 100]")
     ] = None,
     tol: Annotated[
         float | None,
         typer.Option(
             min=0,
             help="Stop when centers move less, relative to the variance; kmedians: when the inertia falls by less,"
-            " relative to it.  [default: 1e-4; minibatch 0]",
+            " relative to it.  [default: 1e-4; mini-batches 0]",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,

@@ -17,6 +17,13 @@ from gpuclust.cli.outputs import Outputs, centers_writer, json_writer, labels_su
 from gpuclust.cli.progress import fit_progress
 from gpuclust.cli.tables import Table, open_table, split_names
 
+METHODS = {
+    "kmeans": "KMeans",
+    "minibatch": "MiniBatchKMeans",
+    "kmedians": "KMedians",
+    "minibatch-kmedians": "MiniBatchKMedians",
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -95,8 +102,7 @@ def make_estimator(settings: Settings) -> Any:
     import gpuclust
 
     given = {"max_iter": settings.max_iter, "tol": settings.tol}
-    methods = {"kmeans": "KMeans", "minibatch": "MiniBatchKMeans", "kmedians": "KMedians"}
-    return getattr(gpuclust, methods[settings.method])(
+    return getattr(gpuclust, METHODS[settings.method])(
         n_clusters=settings.clusters,
         init=settings.init,
         n_init=_n_init(settings.n_init),
@@ -129,7 +135,7 @@ def cluster(settings: Settings, table: Table, estimator: Any) -> Result:
     notes += dict.fromkeys(
         sentence(warning.message) for warning in caught if isinstance(warning.message, UserWarning)
     )
-    manhattan = settings.method == "kmedians"
+    manhattan = "kmedians" in settings.method
     clusters = summarize(table, estimator.cluster_centers_, estimator.labels_, manhattan)
     return Result(
         settings,

@@ -18,8 +18,9 @@ CLASSES = {
     "KMeans": "gpuclust.estimators.kmeans",
     "MiniBatchKMeans": "gpuclust.estimators.minibatch",
     "KMedians": "gpuclust.estimators.kmedians",
+    "MiniBatchKMedians": "gpuclust.estimators.minibatch_kmedians",
 }  # the whitelist
-TENSORS = {"cluster_centers_", "counts"}
+TENSORS = {"cluster_centers_", "counts", "sketch"}
 
 
 def digest(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> str:
@@ -92,6 +93,15 @@ def _tensor_rules(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> I
             f"the counts have shape {counts.shape}, not {(k,)}",
         )
         yield bool((np.isfinite(counts) & (counts >= 0)).all()), "a count is negative, NaN or infinite"
+    if "sketch" in tensors:
+        kept = tensors["sketch"]
+        yield (
+            kept.shape[:2] == expected and kept.ndim == 3 and kept.shape[2] > 0 and kept.shape[2] % 2 == 0,
+            f"the sketch has shape {kept.shape}, not {(*expected, 'an even number')}",
+        )
+        yield kept.dtype == centers.dtype, f"the sketch is {kept.dtype}, not {centers.dtype} as the centers"
+        yield bool(np.isfinite(kept).all()), "a value of the sketch is NaN or infinite"
+        yield bool((kept[:, :, 1:] >= kept[:, :, :-1]).all()), "the values of the sketch are not in order"
 
 
 def _is_plain(value: Any) -> bool:

@@ -32,9 +32,9 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    estimator : KMeans or MiniBatchKMeans
+    estimator : KMeans, MiniBatchKMeans, KMedians or MiniBatchKMedians
         Fitted. Its labels are not saved: ``predict`` gives them back. Mini-batches go on from the saved
-        centers and counts. Parameters that are not plain values (arrays or callables as `init`, a generator
+        centers, counts and sketch. Parameters that are not plain values (arrays or callables as `init`, a generator
         as `random_state`) are left out; the loaded estimator has their defaults.
     path : str or path-like
         The file to write; by custom it ends in ``.gpuclust``. It is replaced in one step, or not at all.
@@ -57,7 +57,7 @@ def model_bytes(estimator: Any) -> bytes:
 
     name = type(estimator).__name__
     if name not in CLASSES or type(estimator) is not _class(name):
-        raise TypeError(f"save_model saves {' and '.join(CLASSES)}; a {name} is neither.")
+        raise TypeError(f"save_model saves {', '.join(CLASSES)}; a {name} is none of them.")
     check_is_fitted(estimator, "cluster_centers_")
     tensors = _tensors(estimator)
     header = _header(estimator, name)
@@ -75,7 +75,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KMeans or MiniBatchKMeans
+    KMeans, MiniBatchKMeans, KMedians or MiniBatchKMedians
         Fitted, on the CPU, ready for ``predict``, ``transform`` and ``score``; without ``labels_``. If it was
         made for a certain GPU (``device='cuda:1'``) its `device` is ``'auto'``: this machine may have none.
 
@@ -109,6 +109,8 @@ def _tensors(estimator: Any) -> dict[str, NDArray[Any]]:
     tensors = {"cluster_centers_": np.ascontiguousarray(estimator.cluster_centers_)}
     if getattr(estimator, "_counts", None) is not None:  # mini-batch: how much each centre has seen
         tensors["counts"] = np.ascontiguousarray(estimator._counts, dtype=np.float64)
+    if getattr(estimator, "_sketch", None) is not None:  # and of what
+        tensors["sketch"] = np.ascontiguousarray(estimator._sketch)
     return tensors
 
 
@@ -209,4 +211,6 @@ def _restore(header: dict[str, Any], tensors: dict[str, NDArray[Any]], path: str
         model.n_steps_ = header["n_steps"]
     if "counts" in tensors:
         model._counts = tensors["counts"]
+    if "sketch" in tensors:
+        model._sketch = tensors["sketch"]
     return model

@@ -10,6 +10,7 @@ from ..backends.base import Backend, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.layout import Layout
 from ..backends.metric import Metric
+from ..backends.statistics import Cost
 from ..data.source import Source
 from ..errors import NotFiniteError
 
@@ -38,3 +39,15 @@ def nearest(backend: Backend, chunk: Chunk, stage: Centers) -> Any:
             " first, for example with sklearn.impute.SimpleImputer."
         )
     return label
+
+
+def label(source: Source, centers: np.ndarray, metric: Metric = Metric.EUCLIDEAN) -> Cost:
+    """The ledger's labels <- nearest of `centers` (f64 [k, d]); what that costs. One pass."""
+    source.allocate("label", np.int32, 0)
+    return source.fold(_label, staged(source, centers, metric))
+
+
+def _label(backend: Backend, chunk: Chunk, centers: Centers) -> Cost:
+    for part in backend.blocks(chunk):
+        part.rows["label"][...] = nearest(backend, part, centers)
+    return backend.cost(chunk, centers.host, centers.frame.metric)

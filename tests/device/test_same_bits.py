@@ -8,7 +8,7 @@ from laws.cases import KINDS, WEIGHTS, blobs
 from laws.oracle import direct_labels
 from laws.runs import assert_same_bits, differences, fit, streams
 
-from gpuclust import KMeans, KMedians, MiniBatchKMeans
+from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians
 
 from .runs import both, device_array
 
@@ -125,14 +125,15 @@ def test_nan_from_a_device_array_is_refused(cuda, rng):
         KMeans(3, device="cuda").fit(device_array(cuda, X))
 
 
+@pytest.mark.parametrize("Class", [MiniBatchKMeans, MiniBatchKMedians])
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_mini_batches(cuda, rng, weights, dtype, tmp_path):
+def test_mini_batches(cuda, rng, Class, weights, dtype, tmp_path):
     X, weight = blobs(rng, 900, 3, dtype), WEIGHTS[weights](rng, 900)
     np.save(tmp_path / "x.npy", X)
     for data in (X, tmp_path / "x.npy"):
         how = {"init": X[:6], "n_init": 1, "batch_size": 100, "random_state": 3, "max_iter": 2}
         ours, theirs = (
-            MiniBatchKMeans(6, device=where, **how).fit(data, sample_weight=weight) for where in ("cuda", "cpu")
+            Class(6, device=where, **how).fit(data, sample_weight=weight) for where in ("cuda", "cpu")
         )
         for name in ("cluster_centers_", "labels_", "inertia_", "n_steps_"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)

@@ -1,0 +1,135 @@
+"""Mini-batch K-Medians."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..backends.metric import Metric
+from ..solvers.steps import MedianUpdate
+from .base import Integral
+from .online import OnlineEstimator
+
+
+class MiniBatchKMedians(OnlineEstimator):
+    """K-Medians in small steps on random rows: for data too large to be read many times.
+
+    A centre is, feature by feature, the median of a sketch: `sketch_size` values that stand for equal shares of all the
+    weight that the centre was given. A batch is merged into it by sorting both together and keeping the values at
+    regular shares of the weight, from a random one on, so that no value is favoured (Agarwal et al., "Mergeable
+    summaries", PODS 2012, section 3, with weights). In one batch, the median of up to ``sketch_size / 2`` rows of equal
+    weight is exact. After many, its rank is off by a share of the rows with a standard deviation of at most
+    ``1 / (2 sqrt(sketch_size))``, 2.2% for 512. `KMedians` has exact medians.
+
+    A batch is drawn with repeats, in proportion to the weights. Which rows it holds depends on the seed and
+    the row index alone: arrays, memmaps and .npy files give the same result, to the bit, for any chunk size.
+    Parquet files and iterables cannot be read at random: there a batch is the next `batch_size` rows of
+    positive weight in the order of the stream, pass after pass, while the first centres come from rows drawn
+    from all of it. Shuffle such data if their order tells something about the clusters.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    init : {'k-means++', 'k-means||', 'random'}, array or callable, default='k-means++'
+        Applied to `init_size` random rows.
+    max_iter : int, default=100
+        At most this many times as many rows as the data has are drawn.
+    batch_size : int, default=1024
+    verbose : int, default=0
+    compute_labels : bool, default=True
+        Label all rows in a last pass. Otherwise `inertia_` is an estimate from the last batches, and a stream
+        is checked for NaN only where it was read.
+    random_state : int, RandomState or None, default=None
+    tol : float, default=0.0
+        Stop when the sum of squared moves of the centres is at most `tol` times the mean variance of the
+        features (which takes a pass over the data). 0: never for this reason.
+    max_no_improvement : int or None, default=10
+        Stop after this many steps without a better smoothed batch inertia.
+    init_size : int or None, default=None
+        Default: three times the batch size, or three times the clusters if that is fewer.
+    n_init : 'auto' or int, default='auto'
+        Starts; the one of least inertia on `init_size` other rows is kept. 'auto' is 3 for 'random' and
+        callables, else 1.
+    reassignment_ratio : float, default=0.01
+        Centres that saw less than this share of what the busiest one saw are placed on rows of the batch.
+    median : {'midpoint', 'lower'}, default='midpoint'
+        Of the two values in the middle of the sketch: their mean, or the lower one, which keeps integers integers.
+    sketch_size : int or None, default=None
+        Values kept for each centre and feature, rounded up to an even number. Default: as many as 64 MiB hold, at least
+        32 and at most 512.
+    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    chunk_size : int, optional
+        Rows per chunk. The result does not depend on it.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features), float32 for float32 data, else float64
+    labels_ : int32 array of shape (n_samples,)
+        Equal to ``predict(X)`` for the X of the last `fit` or `partial_fit`; absent without `compute_labels`.
+    inertia_ : float
+        Weighted sum of Manhattan distances of those rows to `cluster_centers_`.
+    n_iter_ : int
+        Rows drawn, in multiples of the data, rounded up.
+    n_steps_ : int
+        Batches seen.
+    device_ : str
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str, where X has names
+
+    Examples
+    --------
+    >>> from gpuclust import MiniBatchKMedians
+    >>> MiniBatchKMedians(2, random_state=0).fit_predict([[0.0], [0.1], [9.0], [9.1]])
+    array([1, 1, 0, 0], dtype=int32)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **OnlineEstimator._parameter_constraints,
+        "median": [StrOptions({"midpoint", "lower"})],
+        "sketch_size": [Interval(Integral, 2, None, closed="left"), None],
+    }
+    _metric: ClassVar[Metric] = Metric.MANHATTAN
+    _dense: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        max_iter: int = 100,
+        batch_size: int = 1024,
+        verbose: int = 0,
+        compute_labels: bool = True,
+        random_state: Any = None,
+        tol: float = 0.0,
+        max_no_improvement: int | None = 10,
+        init_size: int | None = None,
+        n_init: Any = "auto",
+        reassignment_ratio: float = 0.01,
+        median: str = "midpoint",
+        sketch_size: int | None = None,
+        device: str = "auto",
+        chunk_size: int | None = None,
+    ):
+        self.n_clusters = n_clusters
+        self.init = init
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.verbose = verbose
+        self.compute_labels = compute_labels
+        self.random_state = random_state
+        self.tol = tol
+        self.max_no_improvement = max_no_improvement
+        self.init_size = init_size
+        self.n_init = n_init
+        self.reassignment_ratio = reassignment_ratio
+        self.median = median
+        self.sketch_size = sketch_size
+        self.device = device
+        self.chunk_size = chunk_size
+
+    def _update(self, n_features: int, dtype: np.dtype) -> MedianUpdate:
+        size = self.sketch_size or MedianUpdate.fitting(self.n_clusters, n_features, dtype)
+        return MedianUpdate(dtype, self.median == "lower", size + size % 2)
