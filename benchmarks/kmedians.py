@@ -78,11 +78,12 @@ def our_update(X: np.ndarray, centres: np.ndarray, device: str) -> Callable[[], 
     for _ in range(2):
         params = objective.solve(source, source.fold(objective.partial, objective.begin(backend, params)), params)
     found = source.fold(objective.partial, objective.begin(backend, params)._replace(brackets=None))
-    brackets = objective.search.brackets
+    state = objective.search.state
+    before = [column.copy() for column in state]
 
     def task() -> np.ndarray:
-        search = objective.search
-        search.brackets = brackets._replace(low=brackets.low.copy(), mid=brackets.mid.copy(), high=brackets.high.copy())
+        for column, was in zip(state, before, strict=True):
+            column[:] = was
         return objective._medians(source, Placed(found.moves, found.cost, None), params.centers, np.empty(0, np.int64))
 
     return task

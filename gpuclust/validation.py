@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .backends.base import Backend
+from .backends.metric import Metric
 from .data.array import ArraySource, DensifiedSource
 from .data.source import Source
 from .data.stream import Stream, StreamSource, stream, wants_stream
@@ -30,12 +31,12 @@ def open_source(
     chunk_size: int | None = None,
     finite: bool = True,
     clusters: int = 0,
-    dense: bool = False,
+    metric: Metric = Metric.EUCLIDEAN,
 ) -> Source:
     """Validated rows of any supported container, as a Source on `backend`.
 
-    `finite=False` leaves it to the caller to find NaN and infinity in dense rows. `clusters` is how many the memory of
-    a stream is planned for. `dense`: sparse rows are to be made dense, chunk by chunk.
+    `finite=False` leaves it to the caller to find NaN and infinity in dense rows. `clusters` and `metric`: what the
+    memory of a stream is planned for; Manhattan: sparse rows are made dense, chunk by chunk.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def open_source(
     """
     if is_stream(X):
         opened = X if isinstance(X, Stream) else stream(X)
-        source = _open_stream(estimator, opened, sample_weight, backend, reset, chunk_size, clusters)
+        source = _open_stream(estimator, opened, sample_weight, backend, reset, chunk_size, clusters, metric)
         source.check = finite and not reset  # a fit finds out in its first pass
         return source
     device_array = _on_device(X)
@@ -57,7 +58,7 @@ def open_source(
     weight = None
     if sample_weight is not None:
         weight = backend.upload(_weights(sample_weight, X), np.float64)
-    if dense and sp.issparse(X):
+    if metric.l1 and sp.issparse(X):
         return DensifiedSource(X, weight, backend, chunk_size)
     return ArraySource(backend.upload(X, X.dtype), weight, backend, chunk_size)
 
@@ -141,6 +142,7 @@ def _open_stream(
     reset: bool,
     chunk_size: int | None,
     clusters: int,
+    metric: Metric,
 ) -> StreamSource:
     reader, weight = opened.open(), None
     if sample_weight is not None and reader.weighted:
@@ -154,4 +156,4 @@ def _open_stream(
 
         face = pd.DataFrame(face, columns=list(reader.names))
     validate_data(estimator, face, reset=reset, dtype=DTYPES)
-    return StreamSource(reader, weight, backend, chunk_size, clusters)
+    return StreamSource(reader, weight, backend, chunk_size, clusters, metric)

@@ -11,6 +11,7 @@ from ..errors import DeviceMemoryError
 ROW_STATE = 24  # bytes a row at most: label, two bounds or a cost, and the labels of the best restart
 PARTS = 5  # of what is left: a chunk computing, one being read, both in another type or on the device, group bounds
 COPIES = 8  # of the exact sums beside the threads': of chunks being merged, of this and the last iteration
+WEIGHT_LEVELS = 4  # of the exact sums of weights
 LEVELS = {4: 2, 8: 4}  # of the exact sums, by the bytes of a value
 DEFAULT_CHUNK = 64 << 20  # bytes of a chunk without a budget: large against any overhead, small against any memory
 LEAST_ROWS = 64
@@ -43,6 +44,13 @@ def plan(n_rows: int | None, row_bytes: int, statistics: int, chunk_size: int | 
         )
     rows = chunk_size or min(part // row_bytes, max(LEAST_ROWS, DEFAULT_CHUNK // row_bytes))
     return Plan(rows, max(0, part))
+
+
+def brackets_bytes(clusters: int, n_features: int, itemsize: int, weighted: bool) -> int:
+    """What brackets, their counts (of which two are merged at a time) and centres take, feature by feature."""
+    kept, opened, centers, order = 6 * itemsize + 8 * 8, 3 * itemsize + 8 + 2, 4 * 8, 2 * 8
+    counts = (2 + thread_count()) * (2 * 8 * WEIGHT_LEVELS if weighted else 12) + 3 * 8
+    return (kept + opened + centers + order + counts) * clusters * n_features
 
 
 def statistics_bytes(clusters: int, n_features: int, itemsize: int) -> int:

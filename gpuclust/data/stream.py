@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..backends.base import Array, Backend, Chunk
+from ..backends.metric import Metric
 from ..config import get_config
 from ..errors import DataError
 from .parquet import ParquetReader
-from .plan import Plan, plan, statistics_bytes
+from .plan import Plan, brackets_bytes, plan, statistics_bytes
 from .readers import IterableReader, NpyReader, Reader, Rows
 from .source import Source
 
@@ -97,10 +98,11 @@ class StreamSource(Source):
         backend: Backend,
         chunk_size: int | None = None,
         clusters: int = 0,
+        metric: Metric = Metric.EUCLIDEAN,
     ):
         super().__init__(backend, reader.n_rows, reader.n_features, reader.dtype)
         self._reader, self._weight, self.check = reader, weight, False
-        self._asked, self._clusters = chunk_size, clusters
+        self._asked, self._clusters, self._metric = chunk_size, clusters, metric
         self._rows, self._bounds = self._plan()
         if weight is not None and self.n_rows != len(weight):
             raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({self.n_rows},)!")
@@ -137,7 +139,11 @@ class StreamSource(Source):
         return [self._placed(rows, start) for rows, (start, _) in zip(parts, ranges, strict=True)]
 
     def _plan(self) -> Plan:
-        statistics = statistics_bytes(self._clusters, self.n_features, self.dtype.itemsize)
+        k, d = self._clusters, self.n_features
+        if self._metric.l1:
+            statistics = brackets_bytes(k, d, self.dtype.itemsize, self.weighted)
+        else:
+            statistics = statistics_bytes(k, d, self.dtype.itemsize)
         return plan(self._n_rows, self._reader.row_bytes, statistics, self._asked)
 
     @property

@@ -36,7 +36,6 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
     }
 
     _metric: ClassVar[Metric] = Metric.EUCLIDEAN
-    _dense: ClassVar[bool] = False  # sparse rows are made dense, chunk by chunk
     cluster_centers_: np.ndarray
 
     @property
@@ -126,7 +125,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         check_is_fitted(self)
         backend = select(self.device).backend
         return open_source(
-            self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite, dense=self._dense
+            self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite, metric=self._metric
         )
 
     def _stage(self, source: Source) -> Centers:

@@ -82,7 +82,6 @@ class KMedians(LloydEstimator):
         "median": [StrOptions({"midpoint", "lower"})],
     }
     _metric: ClassVar[Metric] = Metric.MANHATTAN
-    _dense: ClassVar[bool] = True
 
     def __init__(
         self,

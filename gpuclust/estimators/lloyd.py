@@ -62,7 +62,7 @@ class LloydEstimator(CenterEstimator):
         choice = select(self.device)
         source = open_source(
             self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters,
-            finite=False, dense=self._dense,
+            finite=False, metric=self._metric,
         )  # fmt: skip
         if source.n_rows < self.n_clusters:
             raise ValueError(f"n_samples={source.n_rows} should be >= n_clusters={self.n_clusters}.")

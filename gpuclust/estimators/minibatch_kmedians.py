@@ -91,7 +91,6 @@ class MiniBatchKMedians(OnlineEstimator):
         "sketch_size": [Interval(Integral, 2, None, closed="left"), None],
     }
     _metric: ClassVar[Metric] = Metric.MANHATTAN
-    _dense: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -99,7 +99,7 @@ class OnlineEstimator(CenterEstimator):
         self.device_ = backend.name
         return open_source(
             self, X, sample_weight, backend, reset=reset, chunk_size=self.chunk_size, clusters=self.n_clusters,
-            dense=self._dense,
+            metric=self._metric,
         )  # fmt: skip
 
     def _fit(self, source: Source, init: Any) -> Self:

@@ -90,14 +90,14 @@ class Median:
         if source.bound_bytes is not None:
             spare = min(spare, source.bound_bytes // 2)
         magic = np.ascontiguousarray(frame.magic[:, -1]) if weighted else np.zeros(1)
-        search = Search.blank(k, d, source.dtype, magic, spare / entry / source.n_rows)
+        search = Search.blank(k, d, source.dtype, magic, spare / entry / source.n_rows, source.n_rows)
         pruning = Pruning.start(layout.groups, k, d, source.n_rows, Metric.MANHATTAN)
         objective = cls(frame, layout, source.dtype, lower, search)
         return objective, Medians(centers, np.zeros((2, 1)), pruning, Drift.none(layout))
 
     def begin(self, backend: Backend, params: Medians) -> Stage:
         centers = backend.pack(params.centers, self.frame, self.layout, params.drift)
-        brackets = self.search.brackets if self.search.ready else None
+        brackets = self.search.open(np.arange(len(self.search.state.need))) if self.search.ready else None
         return Stage(centers._replace(bounds=params.pruning.bounds), brackets)
 
     def partial(self, backend: Backend, chunk: Chunk, stage: Stage) -> Placed:
@@ -154,32 +154,27 @@ class Median:
         search, flow, rows = self.search, delta.moves.flow, delta.cost.rows
         left = search.begin()
         if not search.ready:
-            self._guess(source, k, d)
-        rounds, found = 0, delta.ranks
-        if len(relocated) and found is not None:  # what the pass told of these clusters no longer holds
+            self._guess(source, k, d, rows)
+        if delta.ranks is not None:  # what the pass told of clusters with relocated rows no longer holds
             again = np.isin(left // d, relocated)
-            left = np.concatenate([left[again], search.settle(left[~again], found, rows, flow, 0)])
-            left.sort()
-            found = None
+            left = np.union1d(left[again], search.settle(left[~again], delta.ranks, rows, flow))
         while len(left):
-            if found is None:
-                found = source.fold(ranks, search.brackets.opened(left))
-            left = search.settle(left, found, rows, flow, rounds)
-            rounds, found = rounds + 1, None
-        one, two = search.one.reshape(k, d), search.two.reshape(k, d)
+            left = search.settle(left, source.fold(ranks, search.open(left)), rows, flow)
+        one, two = search.state.one.reshape(k, d), search.state.two.reshape(k, d)
         with np.errstate(over="ignore"):
             middle = np.where(np.isfinite(one + two), (one + two) / 2, one / 2 + two / 2)
         centers = (one if self.lower else middle) + 0.0  # no negative zeros: their order among zeros is by chance
         return np.where(np.isnan(centers), old, centers)
 
-    def _guess(self, source: Source, k: int, d: int) -> None:
+    def _guess(self, source: Source, k: int, d: int, rows: np.ndarray) -> None:
         """The first brackets, from a sample."""
         n = source.n_rows
-        m = min(n, max(MANY_ROWS, SAMPLE_ROWS * k), max(k, SAMPLE_BYTES // (d * self.dtype.itemsize)))
+        most = SAMPLE_BYTES if source.bound_bytes is None else min(SAMPLE_BYTES, source.bound_bytes // 2)
+        m = min(n, max(MANY_ROWS, SAMPLE_ROWS * k), max(k, most // (d * self.dtype.itemsize)))
         index = ((np.arange(m) + np.random.default_rng(0).uniform(size=m)) * (n / m)).astype(np.int64)
         backend = source.backend
         X = backend.to_host(source.gather(index)[0])
-        self.search.guess(X, backend.to_host(source.rows("label")[backend.upload(index, np.int64)]))
+        self.search.guess(X, backend.to_host(source.rows("label")[backend.upload(index, np.int64)]), rows)
 
     def _relocate(self, source: Source, delta: Placed, centers: np.ndarray) -> np.ndarray:
         """Give each empty cluster one row: highest cost first, lowest row on ties, never cost 0. The clusters that this

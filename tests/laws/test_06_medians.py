@@ -11,6 +11,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from gpuclust import KMedians
+from gpuclust.backends.kernels import medians
 from gpuclust.objectives import median as objective
 from gpuclust.objectives import search
 
@@ -64,11 +65,14 @@ def cramped(request, monkeypatch):
     if request.param != "no room":
         monkeypatch.setattr(search, "SMALL", 1 << 40)
     if request.param == "halved":
-        settle = search.Search.settle
-        monkeypatch.setattr(
-            search.Search, "settle",
-            lambda self, pairs, ranks, rows, flow, rounds: settle(self, pairs, ranks, rows, flow, rounds + 5),
-        )  # fmt: skip
+        begin = search.Search.begin
+
+        def halving(self):
+            pairs = begin(self)
+            self.state.tries[:] = medians.HALVE
+            return pairs
+
+        monkeypatch.setattr(search.Search, "begin", halving)
 
 
 @pytest.mark.usefixtures("cramped")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gpuclust
-from gpuclust import DeviceMemoryError
+from gpuclust import DeviceMemoryError, KMedians
 from gpuclust.backends.layout import group_count
 from gpuclust.data.plan import statistics_bytes
 
@@ -120,6 +120,37 @@ start = np.array(X[:20]); small = np.array(X[:5000]); del X
 KMeans(20, init=start, max_iter=2).fit(gpuclust.stream([small]))
 with gpuclust.config_context(memory="60MB"), growth() as peak:
     KMeans(20, init=start, max_iter=3).fit(sys.argv[1])
+print(peak.bytes)
+""", path)
+    assert grown < 60e6 + 16 * MB
+
+
+@pytest.mark.parametrize(("d", "k"), [(64, 10), (64, 600), (3, 10)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_budget_of_a_stream_of_medians(rng, weighted, d, k, tmp_path):
+    """Brackets, and the values inside, stay inside the budget too."""
+    rows = 200_000 if d < 64 else 60_000
+    X = rng.standard_normal((rows, d), np.float32)
+    data, weight = gpuclust.stream(write_npy(tmp_path / "x.npy", X)), rng.uniform(1, 2, rows) if weighted else None
+    budget = 24 * rows + (6 * MB if k < 100 else 30 * MB)
+    with gpuclust.config_context(memory=budget):
+        model = KMedians(k, init=X[:k], max_iter=1).fit(data, sample_weight=weight)
+        with traced() as peak:
+            model.set_params(max_iter=5).fit(data, sample_weight=weight)
+    assert peak.bytes < budget
+
+
+@linux
+def test_medians_of_a_file_larger_than_the_budget(tmp_path):
+    """200 MB of rows in 60 MB, as above."""
+    path = write_npy(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((1_000_000, 50), np.float32))
+    (grown,) = measured("""
+from gpuclust import KMedians
+X = np.load(sys.argv[1], mmap_mode="r")
+start = np.array(X[:20]); small = np.array(X[:5000]); del X
+KMedians(20, init=start, max_iter=2).fit(gpuclust.stream([small]))
+with gpuclust.config_context(memory="60MB"), growth() as peak:
+    KMedians(20, init=start, max_iter=4).fit(sys.argv[1])
 print(peak.bytes)
 """, path)
     assert grown < 60e6 + 16 * MB
