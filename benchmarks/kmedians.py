@@ -1,9 +1,12 @@
 """K-Medians: assignment, median update and whole fits against compositions of what SciPy, scikit-learn, NumPy and
-pandas offer, and against our own K-Means.
+pandas offer, pyclustering, and our own K-Means.
 
 * assignment: labels of rows by Manhattan distance. Peers that are slow get fewer rows; rates are compared.
 * update: exact medians of given labels, ours with the brackets of the iteration before, as in a fit.
 * fit: the same number of iterations from the same first centres; the peer is the faster assignment and NumPy's medians.
+* converge: until no label changes; the peer makes as many iterations (left out where that takes longer than PATIENCE).
+* pyclustering: its C++ core, as many iterations (left out for more than MOST_VALUES); it takes its medians of one
+  coordinate only, so that its result is another one.
 """
 
 from __future__ import annotations
@@ -31,8 +34,13 @@ CASES = {
     )
 }
 WORK = 1 << 30  # differences of a peer's assignment at most
-TARGETS = {"assignment": 8.0, "update_numpy": 5.0, "update_pandas": 6.0, "fit": 6.0, "over_kmeans": 4.0}
-COLUMNS = ("case", "assignment", "update_numpy", "update_pandas", "fit", "over_kmeans", "passes", "same")
+PATIENCE = 100.0  # seconds
+MOST_VALUES = 2_000_000
+TARGETS = {
+    "assignment": 8.0, "update_numpy": 5.0, "update_pandas": 6.0, "fit": 6.0, "converge": 6.0, "pyclustering": 20.0,
+    "over_kmeans": 4.0,
+}  # fmt: skip
+COLUMNS = ("case", *TARGETS, "passes", "same")
 
 
 def scipy_labels(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -103,22 +111,30 @@ def prepare(path: str, k: int, device: str, iterations: int) -> Callable[..., An
             state["label"] = KMedians(k, init=init, n_init=1, max_iter=1).fit(X).labels_
         return state["label"]
 
-    def fitted(estimator: str) -> Any:
+    def fitted(estimator: str, most: int) -> Any:
         import gpuclust
 
-        made = getattr(gpuclust, estimator)(k, init=init, n_init=1, max_iter=iterations, tol=0, device=device)
-        return made.fit(X)
+        return getattr(gpuclust, estimator)(k, init=init, n_init=1, max_iter=most, tol=0, device=device).fit(X)
 
-    def composition(assign: Callable[..., np.ndarray]) -> np.ndarray:
+    def composition(assign: Callable[..., np.ndarray], most: int) -> np.ndarray:
         centres = init.astype(np.float64)
-        for _ in range(iterations):
+        for _ in range(most):
             centres = numpy_medians(X, assign(X, centres), centres)
         return centres
 
-    def task(what: str, times: int = 1) -> Any:
+    def pyclustering() -> Any:
+        from pyclustering.cluster.kmedians import kmedians
+        from pyclustering.utils.metric import distance_metric, type_metric
+
+        if "rows" not in state:
+            state["rows"] = X.astype(np.float64).tolist()
+        metric = distance_metric(type_metric.MANHATTAN)
+        return kmedians(state["rows"], init.tolist(), tolerance=0, itermax=iterations, metric=metric).process()
+
+    def task(what: str, times: int = 1, most: int = iterations) -> Any:
         """Seconds a call, and what came out."""
         if what == "assign" and "model" not in state:
-            state["model"] = fitted("KMedians")
+            state["model"] = fitted("KMedians", iterations)
         if what == "update" and "update" not in state:
             state["update"] = our_update(X, init, device)
         if what.endswith("medians"):
@@ -130,10 +146,11 @@ def prepare(path: str, k: int, device: str, iterations: int) -> Callable[..., An
             "update": lambda: state["update"](),
             "numpy medians": lambda: numpy_medians(X, labels(), init),
             "pandas medians": lambda: pandas_medians(X, labels(), init),
-            "KMedians": lambda: fitted("KMedians"),
-            "KMeans": lambda: fitted("KMeans"),
-            "composition scipy": lambda: composition(scipy_labels),
-            "composition sklearn": lambda: composition(sklearn_labels),
+            "KMedians": lambda: fitted("KMedians", most),
+            "KMeans": lambda: fitted("KMeans", most),
+            "pyclustering": pyclustering,
+            "composition scipy": lambda: composition(scipy_labels, most),
+            "composition sklearn": lambda: composition(sklearn_labels, most),
         }
         seconds = []
         for _ in range(times):
@@ -164,22 +181,36 @@ def contest(options: Any, case: data.Case, path: Any) -> dict[str, Any]:
     faster = min(("scipy", "sklearn"), key=lambda name: found[name]["seconds"] / found[name]["rows"])
     (found["composition"], centres["composition"]), _ = worker.call(what=f"composition {faster}")
     found["composition"]["assignment"] = faster
+    (found["converge"], _), _ = worker.call(what="KMedians", most=300)
+    steps = found["converge"]["n_iter"]
+    if found["composition"]["seconds"] * steps / options.iterations < PATIENCE:
+        (found["converge composition"], _), _ = worker.call(what=f"composition {faster}", most=steps)
+    if case.n * case.d <= MOST_VALUES:
+        try:
+            worker.call(what="pyclustering")
+            (found["pyclustering"], _), _ = worker.call(what="pyclustering", times=options.repeats)
+        except WorkerError as error:
+            print(f"{case.name} pyclustering failed: {error.reason}")
     worker.close()
-    found["same"] = bool(np.array_equal(centres["KMedians"], centres["composition"].astype(np.float32)))
+    ours, peers = (np.asarray(centres[name], np.float64) for name in ("KMedians", "composition"))
+    found["same"] = bool(np.abs(ours - peers).max() <= 1e-4 * np.abs(peers).max())  # NumPy rounds to float32 each time
     return found
 
 
 def compare(found: dict[str, Any]) -> dict[str, Any]:
     """Return the ratios."""
     rate = {name: found[name]["rows"] / found[name]["seconds"] for name in ("assign", "scipy", "sklearn")}
-    ours = found["update"]["seconds"]
+    ours, fit = found["update"]["seconds"], found["KMedians"]["seconds"]
+    long, peer = found.get("converge composition"), found.get("pyclustering")
     return {
         "case": found["case"],
         "assignment": rate["assign"] / max(rate["scipy"], rate["sklearn"]),
         "update_numpy": found["numpy medians"]["seconds"] / ours,
         "update_pandas": found["pandas medians"]["seconds"] / ours,
-        "fit": found["composition"]["seconds"] / found["KMedians"]["seconds"],
-        "over_kmeans": found["KMedians"]["seconds"] / found["KMeans"]["seconds"],
+        "fit": found["composition"]["seconds"] / fit,
+        "converge": long["seconds"] / found["converge"]["seconds"] if long else None,
+        "pyclustering": peer["seconds"] / fit if peer else None,
+        "over_kmeans": fit / found["KMeans"]["seconds"],
         "passes": found["KMedians"]["passes"] / found["KMedians"]["n_iter"],
         "same": found["same"],
     }
@@ -202,8 +233,10 @@ def main() -> None:
             print(case.title, comparisons[-1], flush=True)
     summary: dict[str, Any] = {"comparisons": comparisons, "targets": TARGETS}
     if comparisons:
-        ratios = ("assignment", "update_numpy", "update_pandas", "fit", "over_kmeans")
-        summary["geometric_means"] = {name: geometric_mean(c[name] for c in comparisons) for name in ratios}
+        summary["geometric_means"] = {
+            name: geometric_mean(c[name] for c in comparisons if c[name]) for name in TARGETS
+            if any(c[name] for c in comparisons)
+        }  # fmt: skip
         print("\n" + markdown(COLUMNS, ([c[key] for key in COLUMNS] for c in comparisons)))
     recorder.finish(summary)
 
