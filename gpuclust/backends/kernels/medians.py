@@ -207,7 +207,7 @@ def _miss(p, s, part, at_mid, half, begin, mass, per, state):
         _halve(p, half, state)
         return
     deficit = per * max(begin - half if s < 0 else half - begin - mass, 0.0)
-    wanted, slope = 2.0 * deficit + per * mass / 4 + LEAST, state.slope[p]
+    wanted, slope = 3.0 * deficit + per * mass / 2 + LEAST, state.slope[p]
     wanted *= 2.0 ** max(state.tries[p] - HURRY, 0)
     if slope == 0.0:
         wanted, slope = np.inf, np.inf
@@ -298,6 +298,7 @@ def _settle_one(p, part, weights, less, same, lost, total, per, magic, reach, li
     left, right = (half - below) * per, (below + ties - half) * per
     low, high, state.need[p] = _around(part, s, at_mid, median, middle, left, right, down, up)
     state.low[p], state.mid[p], state.high[p], state.probe[p] = low, median, high, median
+    state.beside[p] = np.inf
     if state.need[p] > 0.0 and high > low:
         state.slope[p] = (np.float64(high) - np.float64(low)) / state.need[p]
     return True
