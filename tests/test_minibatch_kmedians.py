@@ -316,6 +316,15 @@ def test_a_stream_of_nothing_but_zero_weights_is_refused():
 # --- state between calls ---
 
 
+@pytest.mark.parametrize(("first", "then"), [(64, 8), (8, 64)])
+def test_a_sketch_keeps_the_size_that_it_began_with(first, then):
+    model = ours(sketch_size=first, reassignment_ratio=0).partial_fit(X)
+    model.set_params(sketch_size=then).partial_fit(X[:300])
+    assert model._sketch.shape == (K, D, first)
+    middle = model._sketch[:, :, first // 2 - 1 : first // 2 + 1].mean(axis=2)
+    np.testing.assert_array_equal(model.cluster_centers_, middle)
+
+
 def test_pickle_between_the_steps_changes_nothing():
     model, other = ours(reassignment_ratio=0.5), ours(reassignment_ratio=0.5)
     for start in range(0, 600, 100):

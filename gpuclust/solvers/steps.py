@@ -143,10 +143,11 @@ class MedianUpdate:
             )  # fmt: skip
 
     def _medians(self, kept: np.ndarray, which: np.ndarray) -> np.ndarray:
-        one, two = (kept[which, :, self.size // 2 - 1 + up].astype(np.float64) for up in (0, 1))
+        middle = kept.shape[2] // 2  # a sketch keeps the size that it began with
+        one, two = (kept[which, :, at].astype(np.float64) for at in (middle - 1, middle))
         with np.errstate(over="ignore"):
-            middle = np.where(np.isfinite(one + two), (one + two) / 2, one / 2 + two / 2)
-        return (one if self.lower else middle) + 0.0
+            mean = np.where(np.isfinite(one + two), (one + two) / 2, one / 2 + two / 2)
+        return (one if self.lower else mean) + 0.0
 
     def place(self, running: Running, where: np.ndarray, rows: np.ndarray) -> Running:
         centers = running.centers.copy()

@@ -57,13 +57,24 @@ def test_fuzz(seed):
     assert_follows_plain_lloyd(X, start, 3, weight, bool(rng.integers(2)))
 
 
-@pytest.fixture(params=["no room", "no sample", "halved"])
+@pytest.fixture(params=["no room", "no sample", "halved", "misjudged"])
 def cramped(request, monkeypatch):
-    """Brackets that miss or overflow: room for hardly any value, no sample, no guess but halving what is possible."""
+    """Brackets that miss or overflow: room for hardly any value, no sample, no guess but halving what is possible; room
+    is thought to be where none is.
+    """
     monkeypatch.setattr(objective, "ROOM_ROW_BYTES", 0)
     monkeypatch.setattr(objective, "ROOM_BYTES", 0)
     if request.param != "no room":
         monkeypatch.setattr(search, "SMALL", 1 << 40)
+    if request.param == "misjudged":
+        blank = search.Search.blank
+
+        def generous(*args):
+            found = blank(*args)
+            found.room = found.settled = 1e9
+            return found
+
+        monkeypatch.setattr(search.Search, "blank", generous)
     if request.param == "halved":
         begin = search.Search.begin
 
@@ -80,6 +91,14 @@ def cramped(request, monkeypatch):
 @pytest.mark.parametrize("kind", ["blobs", "grid", "negative_zeros", "wide", "outlier", "denormals"])
 def test_medians_are_found_where_brackets_miss_and_overflow(rng, kind, weights, dtype):
     X, weight = KINDS[kind](rng, 6000, 3, dtype), WEIGHTS[weights](rng, 6000)
+    model = fit(X, weight, init=X[:2], max_iter=1, tol=0)
+    labels = direct_labels(X, X[:2], True)
+    np.testing.assert_array_equal(model.cluster_centers_, exact_medians(X, labels, X[:2], weight).astype(dtype))
+
+
+@pytest.mark.usefixtures("cramped")
+def test_weights_that_are_nothing_beside_others(rng, dtype):
+    X, weight = rng.normal(size=(3000, 2)).astype(dtype), 10.0 ** rng.integers(-200, 200, 3000)
     model = fit(X, weight, init=X[:2], max_iter=1, tol=0)
     labels = direct_labels(X, X[:2], True)
     np.testing.assert_array_equal(model.cluster_centers_, exact_medians(X, labels, X[:2], weight).astype(dtype))

@@ -100,12 +100,12 @@ def _between(a, b):
 
 
 @njit
-def _likely(p, half, state):
+def _likely(p, half, per, state):
     """Where a median lies by linear interpolation of the ranks of floor and ceiling; each third time, and as long as
     one of them was not met, in the middle.
     """
-    floor, ceil, rank = state.floor[p], state.ceil[p], half - state.under[p]
-    between = 2.0 * half - state.under[p] - state.over[p]
+    floor, ceil, rank = state.floor[p], state.ceil[p], per * (half - state.under[p])
+    between = per * (2.0 * half - state.under[p] - state.over[p])
     if state.under[p] == 0.0 or state.over[p] == 0.0 or not 1.0 <= rank <= between - 1.0 or state.tries[p] % 3 == 2:
         return _between(floor, ceil)
     share = rank / between
@@ -113,9 +113,9 @@ def _likely(p, half, state):
 
 
 @njit
-def _halve(p, half, state):
+def _halve(p, half, per, state):
     """A bracket of one value, where the median is likely to lie; once few values are possible, of all of them."""
-    middle = _likely(p, half, state)
+    middle = _likely(p, half, per, state)
     state.low[p] = state.mid[p] = state.high[p] = state.probe[p] = middle
     state.need[p] = 0.0
     if state.beside[p] <= FEW:
@@ -161,10 +161,10 @@ def _again(p, part, half, begin, mass, per, lost, most, limit, state):
     if most == high[p]:
         state.over[p] = 2.0 * half - begin - mass
     ceil[p] = min(ceil[p], most)
-    held = len(part) + lost
-    state.need[p] = state.beside[p] = held
-    if state.tries[p] >= HALVE or len(part) == 0:
-        _halve(p, half, state)
+    held, state.beside[p] = len(part) + lost, np.inf
+    state.need[p] = held
+    if state.tries[p] >= HALVE or len(part) == 0:  # one value is not lost
+        _halve(p, half, per, state)
         return
     first, middle, last, count = _sampled(part, (half - begin) * per * len(part) / held, len(part) / held)
     state.probe[p] = min(max(middle, floor[p]), ceil[p])
@@ -173,7 +173,6 @@ def _again(p, part, half, begin, mass, per, lost, most, limit, state):
     else:
         low[p], high[p] = floor[p], min(high[p], ceil[p])
         mid[p] = min(max(mid[p], low[p]), high[p])
-    state.beside[p] = np.inf
 
 
 @njit
@@ -190,8 +189,9 @@ def _measure(p, below, begin, mass, total, per, state):
         if span == 0.0 and state.under[p] > 0.0:
             span, gained = np.float64(high[p]) - np.float64(floor[p]), begin + mass - state.under[p]
         floor[p], state.under[p] = np.nextafter(high[p], inf), begin + mass
-    if 0.0 < span < 1e300 and gained > 0.0:
-        state.slope[p] = span / (per * gained)
+    ranks = per * gained
+    if 0.0 < span < 1e300 and ranks > 0.0:
+        state.slope[p] = span / ranks
     state.beside[p] = max(per * (total - state.under[p] - state.over[p]), 0.0)
 
 
@@ -204,7 +204,7 @@ def _miss(p, s, part, at_mid, half, begin, mass, per, state):
         lowest = value(part, 0, at_mid, mid[p], 0, len(part))
     _measure(p, s < 0, begin, mass, 2.0 * half, per, state)
     if state.tries[p] >= HALVE:
-        _halve(p, half, state)
+        _halve(p, half, per, state)
         return
     deficit = per * max(begin - half if s < 0 else half - begin - mass, 0.0)
     wanted, slope = 3.0 * deficit + per * mass / 2 + LEAST, state.slope[p]
@@ -224,7 +224,7 @@ def _miss(p, s, part, at_mid, half, begin, mass, per, state):
     else:
         low[p], mid[p], high[p] = floor[p], floor[p], min(np.float64(ceil[p]), np.float64(floor[p]) + step)
     if slope == np.inf:
-        state.probe[p] = _likely(p, half, state)
+        state.probe[p] = _likely(p, half, per, state)
     else:
         likely = np.float64(ceil[p]) - slope * deficit if s < 0 else np.float64(floor[p]) + slope * deficit
         state.probe[p] = min(max(likely, np.float64(floor[p])), np.float64(ceil[p]))
@@ -243,7 +243,7 @@ def _upper_end(p, s, m, part, at_mid, lost, short, magic, state):
 
 
 @njit
-def _seek_upper(p, s, m, part, at_mid, middle, half, beyond, lost, state):
+def _seek_upper(p, s, m, part, at_mid, middle, half, per, beyond, lost, state):
     """The lower median, exactly half of the mass, is known: the next bracket for the upper one. beyond: about how many
     values lie above the bracket.
     """
@@ -252,7 +252,7 @@ def _seek_upper(p, s, m, part, at_mid, middle, half, beyond, lost, state):
     ceil[p], state.under[p], state.over[p] = np.finfo(low.dtype).max, half, 0.0
     state.beside[p] = beyond + lost
     if state.tries[p] >= HALVE:
-        _halve(p, half, state)
+        _halve(p, half, per, state)
     elif s + 1 < m:  # values that were lost may lie before this one
         low[p], state.need[p] = floor[p], lost
         mid[p] = high[p] = state.probe[p] = value(part, s + 1, at_mid, middle, 0 if s == at_mid else s - 1, m)
@@ -290,7 +290,7 @@ def _settle_one(p, part, weights, less, same, lost, total, per, magic, reach, li
         state.one[p] = median
         if even and (s + 1 == m or lost > 0):
             beyond = per * (2.0 * half - begin - mass)
-            _seek_upper(p, s, m, part, at_mid, middle, half, beyond, lost, state)
+            _seek_upper(p, s, m, part, at_mid, middle, half, per, beyond, lost, state)
             return False
     known = 0 if s == at_mid else s - 1
     state.two[p] = value(part, s + 1, at_mid, middle, known, m) if even and not strict else median
