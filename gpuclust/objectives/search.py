@@ -122,8 +122,9 @@ class Search:
         size, dtype = len(self.state.low), self.state.low.dtype
         start, ordered, weights = _by_pair(ranks.inside, size, dtype)
         found = np.zeros(len(pairs), bool)
+        less, same = (column.astype(np.float64, copy=False) for column in (ranks.less, ranks.same))
         run(
-            medians.settle, pairs, start, ordered, weights, ranks.less, ranks.same, ranks.lost, ranks.total, per,
+            medians.settle, pairs, start, ordered, weights, less, same, ranks.lost, ranks.total, per,
             self.brackets.magic, *self._reach(rows, flow), SINGLE * self.room, self.state, found,
         )  # fmt: skip
         return pairs[~found]
