@@ -1,39 +1,19 @@
-"""Mini-batch K-Medians: what its sketches promise, the laws of the library, streams, state between calls."""
+"""Mini-batch K-Medians: what its sketches promise, quality, state between calls."""
 
 import pickle
 import re
-from itertools import pairwise
 
-import numba
 import numpy as np
 import pytest
-import scipy.sparse
+from batch_cases import GIVEN, START, D, K, X
 from sklearn.datasets import make_blobs
 
-from gpuclust import DataError, KMedians, MiniBatchKMeans, MiniBatchKMedians, load_model, save_model, stream
-from gpuclust.backends import threads
+from gpuclust import KMedians, MiniBatchKMeans, MiniBatchKMedians, load_model, save_model
 from gpuclust.solvers.steps import MedianUpdate
-
-N, D, K = 700, 3, 5
-X = make_blobs(N, n_features=D, centers=K, cluster_std=1.5, random_state=4)[0]
-START = X[[3, 50, 200, 333, 600]]
-WEIGHT = np.random.RandomState(5).randint(0, 4, N).astype(float)
-RAGGED = [0, 1, 2, 130, 131, 500, 699, 700]
 
 
 def ours(**parameters):
-    return MiniBatchKMedians(**{"n_clusters": K, "batch_size": 64, "random_state": 1} | parameters)
-
-
-def chunks(data, weight=None, cuts=RAGGED):
-    parts = [slice(a, b) for a, b in pairwise(cuts)]
-    return [data[p] if weight is None else (data[p], weight[p]) for p in parts]
-
-
-def assert_same(model, other):
-    """Check that two fits are equal, bit for bit."""
-    for name in ("cluster_centers_", "labels_", "inertia_", "n_iter_", "n_steps_", "_counts", "_sketch"):
-        np.testing.assert_array_equal(getattr(model, name), getattr(other, name), err_msg=name)
+    return MiniBatchKMedians(**GIVEN | parameters)
 
 
 def one_center(batches, size, seed, weights=None, **parameters):
@@ -172,125 +152,11 @@ def test_outliers_move_medians_less_than_means():
     assert away[0] < 0.5 < away[1]
 
 
-# --- the laws ---
-
-
-@pytest.mark.parametrize("parameters", [{}, {"init": "random"}, {"reassignment_ratio": 0.6, "max_iter": 4}], ids=str)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_chunks_do_not_show(parameters, dtype, tmp_path):
-    data = X.astype(dtype)
-    np.save(tmp_path / "X.npy", data)
-    expected = ours(**parameters).fit(data)
-    for given, size in ((data, 9), (np.load(tmp_path / "X.npy", mmap_mode="r"), 50), (tmp_path / "X.npy", 13)):
-        assert_same(ours(chunk_size=size, **parameters).fit(given), expected)
-
-
-def test_chunks_of_a_stream_do_not_show():
-    expected = ours().fit(stream(chunks(X)))
-    assert_same(ours().fit(stream(chunks(X, cuts=[0, 300, 301, 700]))), expected)
-    weighted = ours().fit(stream(chunks(X, WEIGHT)))
-    assert_same(ours().fit(stream(chunks(X, WEIGHT, [0, 11, 350, 700]))), weighted)
-
-
-def test_threads_do_not_show(monkeypatch):
-    if threads.thread_count() < 2:
-        pytest.skip("this machine runs one thread")
-    expected = ours().fit(X)
-    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
-    several = ours().fit(X)
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        alone = ours().fit(X)
-    finally:
-        numba.set_num_threads(before)
-    assert_same(several, expected)
-    assert_same(alone, expected)
-
-
-@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["unweighted", "weighted"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_labels_and_inertia_belong_to_the_reported_centres(weight, dtype):
-    data = X.astype(dtype)
-    model = ours(max_iter=1).fit(data, sample_weight=weight)
-    assert model.cluster_centers_.dtype == dtype
-    away = np.abs(data[:, None].astype(float) - model.cluster_centers_.astype(float)).sum(axis=2)
-    np.testing.assert_array_equal(model.labels_, away.argmin(axis=1))
-    np.testing.assert_array_equal(model.labels_, model.predict(data))
-    cost = away.min(axis=1) if weight is None else weight * away.min(axis=1)
-    np.testing.assert_allclose(model.inertia_, cost.sum(), rtol=1e-13)
-    np.testing.assert_allclose(model.transform(data), away, rtol=1e-6)
-
-
-def test_weights_may_be_scaled_by_a_power_of_two():
-    def fit(factor):
-        model = ours(init=START, init_size=N)
-        for start in range(0, 600, 100):
-            part = slice(start, start + 100)
-            model.partial_fit(X[part], sample_weight=(WEIGHT[part] + 0.3) * factor)
-        return model
-
-    one, other = fit(1.0), fit(2.0**-30)
-    np.testing.assert_array_equal(one._sketch, other._sketch)
-    np.testing.assert_array_equal(one.cluster_centers_, other.cluster_centers_)
-
-
-def test_rows_of_weight_zero_never_count():
-    junk = np.random.RandomState(0).permutation(np.r_[np.zeros(200), np.ones(200)]) > 0
-    data, weight = np.full((400, D), 1e9), np.where(junk, 0.0, 2.0)
-    data[~junk] = X[:200]
-    for ratio in (0.0, 0.9):
-        model, other = (ours(init=START, init_size=N, reassignment_ratio=ratio) for _ in range(2))
-        for _ in range(5):
-            model.partial_fit(data, sample_weight=weight)
-            other.partial_fit(X[:200], sample_weight=np.full(200, 2.0))
-        np.testing.assert_array_equal(model.cluster_centers_, other.cluster_centers_)
-        assert model.inertia_ == other.inertia_
-    before = model.cluster_centers_.copy()
-    model.partial_fit(stream([(X[:10], np.zeros(10))]))
-    np.testing.assert_array_equal(model.cluster_centers_, before)
-
-
 @pytest.mark.parametrize("scale", [1e-300, 1e300])
 def test_values_near_the_ends_of_the_range(scale):
     data = np.r_[np.full((50, 2), 1.0), np.full((50, 2), -1.5)] * scale
     model = ours(n_clusters=2, init=data[[0, 50]]).fit(data)
     np.testing.assert_array_equal(model.cluster_centers_, data[[0, 50]])
-
-
-# --- inputs ---
-
-
-def test_sparse_rows_are_the_rows_that_they_hold():
-    dense = np.where(np.abs(X) > 3, X, 0.0)
-    model = ours().fit(scipy.sparse.csr_array(dense), sample_weight=WEIGHT)
-    assert_same(model, ours().fit(dense, sample_weight=WEIGHT))
-    one, other = (ours(init=START, init_size=N).partial_fit(rows) for rows in (scipy.sparse.csr_array(dense), dense))
-    np.testing.assert_array_equal(one._sketch, other._sketch)
-
-
-def test_partial_fit_takes_a_stream_as_one_batch(tmp_path):
-    np.save(tmp_path / "X.npy", X)
-    model = ours(chunk_size=9).partial_fit(tmp_path / "X.npy").partial_fit(stream(chunks(X)))
-    other = ours().partial_fit(X).partial_fit(X)
-    np.testing.assert_array_equal(model._sketch, other._sketch)
-    np.testing.assert_array_equal(model.labels_, other.labels_)
-
-
-def test_a_batch_with_nan_loses_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpuclust.solvers.steps.BLOCK_ROWS", 16)
-    model = ours(chunk_size=9).partial_fit(X)
-    before, sketch, counts = model.cluster_centers_.copy(), model._sketch.copy(), model._counts.copy()
-    bad = X[:50].copy()
-    bad[47, 1] = np.nan  # in the last block
-    np.save(tmp_path / "bad.npy", bad)
-    for data in (bad, tmp_path / "bad.npy"):
-        with pytest.raises(ValueError, match="NaN"):
-            model.partial_fit(data)
-    np.testing.assert_array_equal(model.cluster_centers_, before)
-    np.testing.assert_array_equal(model._sketch, sketch)
-    np.testing.assert_array_equal(model._counts, counts)
-    assert model.n_steps_ == 1
 
 
 @pytest.mark.parametrize(
@@ -308,11 +174,6 @@ def test_wrong_parameters_are_refused(parameters, message):
         ours(**parameters).fit(X)
 
 
-def test_a_stream_of_nothing_but_zero_weights_is_refused():
-    with pytest.raises((DataError, ValueError), match="weight"):
-        ours(init=START, init_size=30).fit(stream(chunks(X, np.zeros(N))))
-
-
 # --- state between calls ---
 
 
@@ -323,16 +184,6 @@ def test_a_sketch_keeps_the_size_that_it_began_with(first, then):
     assert model._sketch.shape == (K, D, first)
     middle = model._sketch[:, :, first // 2 - 1 : first // 2 + 1].mean(axis=2)
     np.testing.assert_array_equal(model.cluster_centers_, middle)
-
-
-def test_pickle_between_the_steps_changes_nothing():
-    model, other = ours(reassignment_ratio=0.5), ours(reassignment_ratio=0.5)
-    for start in range(0, 600, 100):
-        batch = X[start : start + 100].astype(np.float32)
-        model.partial_fit(batch)
-        other = pickle.loads(pickle.dumps(other)).partial_fit(batch)
-    np.testing.assert_array_equal(model._sketch, other._sketch)
-    np.testing.assert_array_equal(model.cluster_centers_, other.cluster_centers_)
 
 
 def test_centres_that_the_user_sets_are_where_the_next_step_starts():

@@ -161,9 +161,7 @@ class Median:
         while len(left):
             left = search.settle(left, source.fold(ranks, search.open(left)), rows, flow)
         one, two = search.state.one.reshape(k, d), search.state.two.reshape(k, d)
-        with np.errstate(over="ignore"):
-            middle = np.where(np.isfinite(one + two), (one + two) / 2, one / 2 + two / 2)
-        centers = (one if self.lower else middle) + 0.0  # no negative zeros: their order among zeros is by chance
+        centers = middle(one, two, self.lower)
         return np.where(np.isnan(centers), old, centers)
 
     def _guess(self, source: Source, k: int, d: int, rows: np.ndarray) -> None:
@@ -187,6 +185,14 @@ class Median:
         backend = source.backend
         source.rows("label")[backend.upload(top.row[:m], np.int64)] = backend.upload(empty[:m], np.int32)
         return np.union1d(empty[:m], top.label[:m]).astype(np.int64)
+
+
+def middle(one: np.ndarray, two: np.ndarray, lower: bool) -> np.ndarray:
+    """Medians f64 from the two values in the middle: their mean, or the lower one."""
+    one, two = one.astype(np.float64, copy=False), two.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        mean = np.where(np.isfinite(one + two), (one + two) / 2, one / 2 + two / 2)
+    return (one if lower else mean) + 0.0  # no negative zeros: their order among zeros is by chance
 
 
 def ranks(backend: Backend, chunk: Chunk, brackets: Brackets) -> Ranks:

@@ -100,7 +100,7 @@ def _reassigned(
     tell(rules.verbose, f"[{update.name}] Reassigning {len(where)} cluster centers.")
     counts = running.counts.copy()
     counts[where] = counts[where] if low.all() else counts[~low].min()
-    return replace(update.place(running, where, batch.take(rows)), counts=counts)
+    return running.placed(where, batch.take(rows), counts)
 
 
 class Watch:

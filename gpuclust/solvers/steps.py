@@ -14,6 +14,7 @@ from ..backends.statistics import Cost
 from ..backends.threads import limited, run
 from ..data.source import Source
 from ..objectives.mean import Assigned, assign
+from ..objectives.median import middle
 from .batches import blocks
 from .nearest import label
 from .scan import scan
@@ -33,6 +34,14 @@ class Running:
     since: int = 0  # rows since the last reassignment
     sketch: np.ndarray | None = None  # [k, d, R] in the rows' dtype, ascending: what stands for the values it was given
 
+    def placed(self, where: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> Running:
+        """With the centres `where` put on rows, and nothing else in their sketches."""
+        centers = self.centers.copy()
+        centers[where] = rows
+        if self.sketch is not None:
+            self.sketch[where] = rows[:, :, None]
+        return replace(self, centers=centers, counts=counts)
+
 
 class Update(Protocol):
     name: ClassVar[str]
@@ -45,9 +54,6 @@ class Update(Protocol):
         self, batch: Source, running: Running, random_state: np.random.RandomState
     ) -> tuple[Running, Cost]:
         """Centres and counts after a batch, and what it cost under those before."""
-
-    def place(self, running: Running, where: np.ndarray, rows: np.ndarray) -> Running:
-        """The centres `where` put on rows."""
 
 
 @final
@@ -71,11 +77,6 @@ class MeanUpdate:
         rate = np.divide(mass, counts, out=np.zeros_like(mass), where=mass > 0)[:, None]
         centers = np.where(rate == 1, means, centers + rate * (means - centers))
         return replace(running, centers=centers, counts=counts), seen.cost
-
-    def place(self, running: Running, where: np.ndarray, rows: np.ndarray) -> Running:
-        centers = running.centers.copy()
-        centers[where] = rows
-        return replace(running, centers=centers)
 
 
 def _seen(batch: Source, centers: np.ndarray) -> Assigned:
@@ -125,7 +126,8 @@ class MedianUpdate:
             counts += found.mass.value()
             seen |= found.rows > 0
             cost = found if cost is None else cost.merge(found)
-        centers[seen] = self._medians(kept, seen)
+        half = kept.shape[2] // 2  # a sketch keeps the size that it began with
+        centers[seen] = middle(kept[seen, :, half - 1], kept[seen, :, half], self.lower)
         return replace(running, centers=centers, counts=counts), cost or Cost.none(len(counts))
 
     def _merge(
@@ -142,16 +144,3 @@ class MedianUpdate:
                 offset, kept,
             )  # fmt: skip
 
-    def _medians(self, kept: np.ndarray, which: np.ndarray) -> np.ndarray:
-        middle = kept.shape[2] // 2  # a sketch keeps the size that it began with
-        one, two = (kept[which, :, at].astype(np.float64) for at in (middle - 1, middle))
-        with np.errstate(over="ignore"):
-            mean = np.where(np.isfinite(one + two), (one + two) / 2, one / 2 + two / 2)
-        return (one if self.lower else mean) + 0.0
-
-    def place(self, running: Running, where: np.ndarray, rows: np.ndarray) -> Running:
-        centers = running.centers.copy()
-        centers[where] = rows
-        assert running.sketch is not None
-        running.sketch[where] = rows[:, :, None]
-        return replace(running, centers=centers)
