@@ -2,7 +2,7 @@
 pandas offer, pyclustering, and our own K-Means.
 
 * assignment: labels of rows by Manhattan distance. Peers that are slow get fewer rows; rates are compared.
-* update: exact medians of given labels, ours with the brackets of the iteration before, as in a fit.
+* update: exact medians of given labels.
 * fit: the same number of iterations from the same first centres; the peer is the faster assignment and NumPy's medians.
 * converge: until no label changes; the peer makes as many iterations (left out where that takes longer than PATIENCE).
 * pyclustering: its C++ core, as many iterations (left out for more than MOST_VALUES); it takes its medians of one
@@ -73,9 +73,10 @@ def pandas_medians(X: np.ndarray, label: np.ndarray, old: np.ndarray) -> np.ndar
 
 
 def our_update(X: np.ndarray, centres: np.ndarray, device: str) -> Callable[[], np.ndarray]:
-    """The update of a fit's third iteration, alone."""
+    """The update of a fit's third iteration alone, of all clusters."""
     from gpuclust.backends.metric import Metric
     from gpuclust.backends.select import select
+    from gpuclust.backends.statistics import Moves
     from gpuclust.data.array import ArraySource
     from gpuclust.objectives.median import Median, Placed
     from gpuclust.solvers.scan import scan
@@ -85,16 +86,9 @@ def our_update(X: np.ndarray, centres: np.ndarray, device: str) -> Callable[[], 
     objective, params = Median.start(source, scan(source, Metric.MANHATTAN), centres.astype(np.float64))
     for _ in range(2):
         params = objective.solve(source, source.fold(objective.partial, objective.begin(backend, params)), params)
-    found = source.fold(objective.partial, objective.begin(backend, params)._replace(brackets=None))
-    state = objective.search.state
-    before = [column.copy() for column in state]
-
-    def task() -> np.ndarray:
-        for column, was in zip(state, before, strict=True):
-            column[:] = was
-        return objective._medians(source, Placed(found.moves, found.cost, None), params.centers, np.empty(0, np.int64))
-
-    return task
+    found = source.fold(objective.partial, objective.begin(backend, params))
+    everything = Placed(found.moves.merge(Moves(0, 0, np.ones(len(centres), np.int64))), found.cost, None)
+    return lambda: objective._medians(source, everything, params.centers, np.empty(0, np.int64))
 
 
 def prepare(path: str, k: int, device: str, iterations: int) -> Callable[..., Any]:

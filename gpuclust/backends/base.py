@@ -114,6 +114,12 @@ class Backend(ABC):
         """Where rows lie about the brackets of the cluster that the ledger's label names."""
 
     @abstractmethod
+    def middles(self, X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The lower and the upper of the middle values of rows X [n, d] by label i32 [n], feature by feature, f64
+        [k, d]: for the clusters wanted, bool [k]. NaN for the others and those without rows.
+        """
+
+    @abstractmethod
     def nearest(self, X: Array, centers: Centers) -> Array:
         """Certified labels i32 [n]; -1 where a value of the row is not finite."""
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from . import sparse
 from .base import Array, Backend, Bounds, Centers, Chunk
 from .brackets import Brackets
-from .cpu_ranks import rank
+from .cpu_ranks import middles, rank
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
 from .kernels.assign import PackedCenters
@@ -32,6 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 NO_BOUND: Final = np.empty(0, np.float32)
 NO_BOUNDS: Final = NO_BOUND, NO_BOUND, NO_BOUND[:, None]  # upper, lower, lowers
 RANKING: Final = 16  # multiply-adds that a value costs which is compared to a bracket
+SELECTING: Final = 16  # and one that is searched for those in the middle
 WINDOW_BYTES: Final = 1 << 18
 BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
 
@@ -161,6 +162,10 @@ class CPUBackend(Backend):
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
         with limited(RANKING * chunk.X.size):
             return rank(chunk.X, weights(chunk.weight), chunk.rows["label"], brackets)
+
+    def middles(self, X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with limited(SELECTING * X.size):
+            return middles(X, label, wanted)
 
     @parallel
     def nearest(self, X: Array, centers: Centers) -> Array:

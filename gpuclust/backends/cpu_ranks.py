@@ -1,4 +1,4 @@
-"""Brackets on the CPU."""
+"""What medians need of the rows, on the CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from .base import Array
 from .brackets import Brackets
-from .kernels import ranks
+from .kernels import ranks, whole
 from .statistics import Inside, Ranks
 from .threads import run, thread_count
 
@@ -35,3 +35,12 @@ def rank(X: Array, weight: Array, label: Array, brackets: Brackets) -> Ranks:
         mass = np.bincount(label, minlength=k).astype(np.float64)[:, None]
     parts = tuple(Inside(pairs[t, :m].copy(), values[t, :m].copy(), heavy[t, :m].copy()) for t, m in enumerate(filled))
     return Ranks(below, equal, mass, lost.sum(axis=0, dtype=np.int64), parts)
+
+
+def middles(X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middle values of rows X [n, d], fewer than 2^32, by label i32 [n]; see `Backend.middles`."""
+    start, order = np.empty(len(wanted) + 1, np.int64), np.empty(len(X), np.uint32)
+    run(whole.by_cluster, label, wanted, start, order)
+    one, two = (np.full((len(wanted), X.shape[1]), np.nan, X.dtype) for _ in range(2))
+    run(whole.select_pass, X, order, start, one, two)
+    return one.astype(np.float64), two.astype(np.float64)

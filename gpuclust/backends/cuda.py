@@ -130,6 +130,10 @@ class CUDABackend(Backend):
         return cuda_ranks.rank(chunk.X, chunk.weight, chunk.rows["label"], brackets)
 
     @on_device
+    def middles(self, X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return cuda_ranks.middles(X, label, wanted)
+
+    @on_device
     def nearest(self, X: Array, centers: Centers) -> Array:
         out = cupy.empty(len(X), np.int32)
 

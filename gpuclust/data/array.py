@@ -11,6 +11,8 @@ from ..backends.base import Array, Backend, Chunk
 from .plan import DEFAULT_CHUNK
 from .source import Source
 
+MOST_ROWS = 1 << 32  # that are told apart by 32 bits
+
 
 class ArraySource(Source):
     """X [n, d] dense or CSR on the backend's device, weight f64 [n] or None."""
@@ -37,6 +39,11 @@ class ArraySource(Source):
     @property
     def weighted(self) -> bool:
         return self._weight is not None
+
+    @property
+    def whole(self) -> Array | None:
+        alone = not self.sparse and self._weight is None and self.n_rows <= min(self._rows, MOST_ROWS)
+        return self._X if alone else None
 
     def placed(self, column: Array) -> Any:
         return column if self._stays else self.backend.to_host(column)
@@ -71,6 +78,10 @@ class DensifiedSource(ArraySource):
     @property
     def sparse(self) -> bool:
         return False
+
+    @property
+    def whole(self) -> None:
+        return None
 
     @property
     def host_rows(self) -> Any:

@@ -63,6 +63,11 @@ class Source(ABC):
         """All weights on the host; None where rows count once."""
         return None
 
+    @property
+    def whole(self) -> Array | None:
+        """All rows on the device as one array, where they are there, dense, without weights and in one chunk."""
+        return None
+
     def placed(self, column: Array) -> Any:
         """A ledger column where the caller's data live."""
         return self.backend.to_host(column)

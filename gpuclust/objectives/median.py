@@ -1,8 +1,9 @@
 """K-Medians: centres are medians feature by feature, the cost is the Manhattan distance.
 
-Medians are exact in every iteration. A bracket around each median of the last iteration is carried along; the pass
-that assigns the rows also counts what lies below it and keeps what lies inside. Medians that left their brackets are
-settled by further passes over the rows and their labels (`search.py`).
+Medians are exact in every iteration. Of rows in memory, those of clusters that changed are searched for their middle
+values. Else a bracket around each median of the last iteration is carried along; the pass that assigns the rows also
+counts what lies below it and keeps what lies inside. Medians that left their brackets are settled by further passes
+over the rows and their labels (`search.py`).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Median:
     layout: Layout
     dtype: np.dtype
     lower: bool  # on an even split, the lower of the two middle values instead of their mean
-    search: Search
+    search: Search | None  # where the rows come in chunks or with weights
 
     @classmethod
     def start(cls, source: Source, frame: Frame, centers: np.ndarray, lower: bool = False) -> tuple[Median, Medians]:
@@ -84,20 +85,15 @@ class Median:
         source.allocate("label", np.int32, -1)
         source.allocate_bounds(layout.groups)
         centers = np.ascontiguousarray(centers, np.float64)
-        weighted = source.weighted
-        entry = 4 + source.dtype.itemsize + 8 * weighted
-        spare = ROOM_BYTES + ROOM_ROW_BYTES * source.n_rows
-        if source.bound_bytes is not None:
-            spare = min(spare, source.bound_bytes // 2)
-        magic = np.ascontiguousarray(frame.magic[:, -1]) if weighted else np.zeros(1)
-        search = Search.blank(k, d, source.dtype, magic, spare / entry / source.n_rows, source.n_rows)
         pruning = Pruning.start(layout.groups, k, d, source.n_rows, Metric.MANHATTAN)
-        objective = cls(frame, layout, source.dtype, lower, search)
+        objective = cls(frame, layout, source.dtype, lower, _search(source, frame, k) if source.whole is None else None)
         return objective, Medians(centers, np.zeros((2, 1)), pruning, Drift.none(layout))
 
     def begin(self, backend: Backend, params: Medians) -> Stage:
         centers = backend.pack(params.centers, self.frame, self.layout, params.drift)
-        brackets = self.search.open(np.arange(len(self.search.state.need))) if self.search.ready else None
+        search, brackets = self.search, None
+        if search is not None and search.ready:
+            brackets = search.open(np.arange(len(search.state.need)))
         return Stage(centers._replace(bounds=params.pruning.bounds), brackets)
 
     def partial(self, backend: Backend, chunk: Chunk, stage: Stage) -> Placed:
@@ -150,29 +146,40 @@ class Median:
 
     def _medians(self, source: Source, delta: Placed, old: np.ndarray, relocated: np.ndarray) -> np.ndarray:
         """Exact medians f64 [k, d] of the ledger's labels; clusters without mass keep their old centre."""
-        k, d = old.shape
-        search, flow, rows = self.search, delta.moves.flow, delta.cost.rows
+        if self.search is not None:
+            one, two = self._searched(self.search, source, delta, old.shape, relocated)
+        else:
+            changed = delta.moves.flow > 0
+            changed[relocated] = True
+            source.n_passes += 1
+            one, two = source.backend.middles(source.whole, source.rows("label"), changed)
+        centers = middle(one, two, self.lower)
+        return np.where(np.isnan(centers), old, centers)
+
+    def _searched(
+        self, search: Search, source: Source, delta: Placed, shape: tuple[int, int], relocated: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The middle values f64 [k, d], found in brackets; NaN for clusters without mass."""
+        (k, d), flow, rows = shape, delta.moves.flow, delta.cost.rows
         left = search.begin()
         if not search.ready:
-            self._guess(source, k, d, rows)
+            self._guess(search, source, k, rows)
         if delta.ranks is not None:  # what the pass told of clusters with relocated rows no longer holds
             again = np.isin(left // d, relocated)
             left = np.union1d(left[again], search.settle(left[~again], delta.ranks, rows, flow))
         while len(left):
             left = search.settle(left, source.fold(ranks, search.open(left)), rows, flow)
-        one, two = search.state.one.reshape(k, d), search.state.two.reshape(k, d)
-        centers = middle(one, two, self.lower)
-        return np.where(np.isnan(centers), old, centers)
+        return search.state.one.reshape(shape), search.state.two.reshape(shape)
 
-    def _guess(self, source: Source, k: int, d: int, rows: np.ndarray) -> None:
+    def _guess(self, search: Search, source: Source, k: int, rows: np.ndarray) -> None:
         """The first brackets, from a sample."""
         n = source.n_rows
         most = SAMPLE_BYTES if source.bound_bytes is None else min(SAMPLE_BYTES, source.bound_bytes // 2)
-        m = min(n, max(MANY_ROWS, SAMPLE_ROWS * k), max(k, most // (d * self.dtype.itemsize)))
+        m = min(n, max(MANY_ROWS, SAMPLE_ROWS * k), max(k, most // (source.n_features * self.dtype.itemsize)))
         index = ((np.arange(m) + np.random.default_rng(0).uniform(size=m)) * (n / m)).astype(np.int64)
         backend = source.backend
         X = backend.to_host(source.gather(index)[0])
-        self.search.guess(X, backend.to_host(source.rows("label")[backend.upload(index, np.int64)]), rows)
+        search.guess(X, backend.to_host(source.rows("label")[backend.upload(index, np.int64)]), rows)
 
     def _relocate(self, source: Source, delta: Placed, centers: np.ndarray) -> np.ndarray:
         """Give each empty cluster one row: highest cost first, lowest row on ties, never cost 0. The clusters that this
@@ -185,6 +192,16 @@ class Median:
         backend = source.backend
         source.rows("label")[backend.upload(top.row[:m], np.int64)] = backend.upload(empty[:m], np.int32)
         return np.union1d(empty[:m], top.label[:m]).astype(np.int64)
+
+
+def _search(source: Source, frame: Frame, k: int) -> Search:
+    """A search that keeps as many values as there is room for."""
+    entry = 4 + source.dtype.itemsize + 8 * source.weighted
+    spare = ROOM_BYTES + ROOM_ROW_BYTES * source.n_rows
+    if source.bound_bytes is not None:
+        spare = min(spare, source.bound_bytes // 2)
+    magic = np.ascontiguousarray(frame.magic[:, -1]) if source.weighted else np.zeros(1)
+    return Search.blank(k, source.n_features, source.dtype, magic, spare / entry / source.n_rows, source.n_rows)
 
 
 def middle(one: np.ndarray, two: np.ndarray, lower: bool) -> np.ndarray:
