@@ -50,6 +50,7 @@ class Backend(ABC):
     name: str
     block_rows: int  # rows that may have temporary entries of their own at once
     keeps_bounds: bool  # whether `reassign` reads and writes bounds of rows
+    selects: bool  # whether there is `middles`; elsewhere medians are searched in brackets
 
     def blocks(self, chunk: Chunk) -> Iterator[Chunk]:
         """The rows of a chunk in blocks, for temporary arrays of one entry a row."""
@@ -113,11 +114,11 @@ class Backend(ABC):
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
         """Where rows lie about the brackets of the cluster that the ledger's label names."""
 
-    @abstractmethod
     def middles(self, X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The lower and the upper of the middle values of rows X [n, d] by label i32 [n], feature by feature, f64
         [k, d]: for the clusters wanted, bool [k]. NaN for the others and those without rows.
         """
+        raise NotImplementedError
 
     @abstractmethod
     def nearest(self, X: Array, centers: Centers) -> Array:

@@ -99,6 +99,7 @@ class CPUBackend(Backend):
     name: str = "cpu"
     block_rows: int = 1 << 17
     keeps_bounds: bool = True
+    selects: bool = True
 
     def upload(self, rows: Any, dtype: Any) -> Array:
         if sp.issparse(rows):

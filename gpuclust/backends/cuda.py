@@ -53,6 +53,7 @@ class CUDABackend(Backend):
     name: str = field(init=False)
     block_rows: int = 1 << 22
     keeps_bounds: bool = False
+    selects: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"cuda:{self.index}")
@@ -128,10 +129,6 @@ class CUDABackend(Backend):
     @on_device
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
         return cuda_ranks.rank(chunk.X, chunk.weight, chunk.rows["label"], brackets)
-
-    @on_device
-    def middles(self, X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return cuda_ranks.middles(X, label, wanted)
 
     @on_device
     def nearest(self, X: Array, centers: Centers) -> Array:

@@ -1,4 +1,4 @@
-"""What medians need of the rows, on CUDA: comparisons, counts and sorting as array operations."""
+"""Brackets on CUDA: comparisons and counts as array operations on tiles of rows."""
 
 from __future__ import annotations
 
@@ -55,18 +55,3 @@ def _mass(target: Array, heavy: Array | None, magic: np.ndarray, size: int) -> n
         heavy = heavy - piece
         out.append(cupy.bincount(target, weights=piece, minlength=size).get())
     return np.stack(out, axis=1)
-
-
-def middles(X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The middle values of rows X [n, d] by label i32 [n]; see `Backend.middles`. One feature is sorted at a time."""
-    d, k = X.shape[1], len(wanted)
-    own = send(np.where(wanted, np.arange(k), k))[label]
-    count = cupy.bincount(own, minlength=k + 1)[:k].get()
-    start, there = np.cumsum(count) - count, count > 0
-    places = [send((start + shift // 2)[there]) for shift in (count - 1, count)]
-    one, two = (np.full((k, d), np.nan) for _ in places)
-    for f in range(d):
-        ordered = X[:, f][cupy.lexsort(cupy.stack((X[:, f].astype(np.float64), own.astype(np.float64))))]
-        for out, place in zip((one, two), places, strict=True):
-            out[there, f] = ordered[place].get()
-    return one, two

@@ -65,7 +65,7 @@ class Source(ABC):
 
     @property
     def whole(self) -> Array | None:
-        """All rows on the device as one array, where they are there, dense, without weights and in one chunk."""
+        """All rows as one array, where they are in memory, dense, without weights and in one chunk."""
         return None
 
     def placed(self, column: Array) -> Any:

@@ -86,7 +86,9 @@ class Median:
         source.allocate_bounds(layout.groups)
         centers = np.ascontiguousarray(centers, np.float64)
         pruning = Pruning.start(layout.groups, k, d, source.n_rows, Metric.MANHATTAN)
-        objective = cls(frame, layout, source.dtype, lower, _search(source, frame, k) if source.whole is None else None)
+        select = source.backend.selects and source.whole is not None
+        search = None if select else _search(source, frame, k)
+        objective = cls(frame, layout, source.dtype, lower, search)
         return objective, Medians(centers, np.zeros((2, 1)), pruning, Drift.none(layout))
 
     def begin(self, backend: Backend, params: Medians) -> Stage:

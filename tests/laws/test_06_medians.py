@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 import warnings
 from functools import partial
@@ -25,11 +26,16 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 fit = partial(runs.fit, estimator=KMedians)
 
 
-def assert_follows_plain_lloyd(X, start, steps, weight=None, lower=False, **how):
+def layouts(X):
+    """Chunk sizes: of rows in one chunk the medians are selected, of others they are searched in brackets."""
+    return None, max(1, 2 * len(X) // 3)
+
+
+def assert_follows_plain_lloyd(X, start, steps, weight=None, lower=False):
     """Hold labels, centres and costs after 1, 2, 3, ... iterations against exact medians of all rows, to the bit."""
-    reference = lloyd_medians(X, start, steps, weight, lower)
-    for m in range(1, steps + 1):
-        model = fit(X, weight, init=start, max_iter=m, tol=0, median="lower" if lower else "midpoint", **how)
+    reference, median = lloyd_medians(X, start, steps, weight, lower), "lower" if lower else "midpoint"
+    for m, rows in itertools.product(range(1, steps + 1), layouts(X)):
+        model = fit(X, weight, init=start, max_iter=m, tol=0, median=median, chunk_size=rows)
         assert model.n_iter_ == min(m, len(reference))
         reported = reference[model.n_iter_ - 1].centers.astype(X.dtype)
         np.testing.assert_array_equal(model.cluster_centers_, reported, err_msg=f"after {m}")
@@ -91,7 +97,7 @@ def cramped(request, monkeypatch):
 @pytest.mark.parametrize("kind", ["blobs", "grid", "negative_zeros", "wide", "outlier", "denormals"])
 def test_medians_are_found_where_brackets_miss_and_overflow(rng, kind, weights, dtype):
     X, weight = KINDS[kind](rng, 6000, 3, dtype), WEIGHTS[weights](rng, 6000)
-    model = fit(X, weight, init=X[:2], max_iter=1, tol=0)
+    model = fit(X, weight, init=X[:2], max_iter=1, tol=0, chunk_size=5999)
     labels = direct_labels(X, X[:2], True)
     np.testing.assert_array_equal(model.cluster_centers_, exact_medians(X, labels, X[:2], weight).astype(dtype))
 
@@ -108,9 +114,9 @@ def test_weights_that_are_nothing_beside_others(rng, dtype):
 def test_an_even_split_between_two_values_that_many_rows_share(dtype):
     """The lower median fills the bracket with ties; the upper one must be looked for by itself."""
     X = np.repeat(np.array([[0.0, 3.0], [1.0, 7.0]], dtype), 5000, axis=0)
-    model = fit(X, init=X[:1], max_iter=1)
-    np.testing.assert_array_equal(model.cluster_centers_, [[0.5, 5.0]])
-    np.testing.assert_array_equal(fit(X, init=X[:1], max_iter=1, median="lower").cluster_centers_, [[0, 3]])
+    how = {"init": X[:1], "max_iter": 1, "chunk_size": 9999}
+    np.testing.assert_array_equal(fit(X, **how).cluster_centers_, [[0.5, 5.0]])
+    np.testing.assert_array_equal(fit(X, median="lower", **how).cluster_centers_, [[0, 3]])
 
 
 @pytest.mark.parametrize(
@@ -130,8 +136,8 @@ def test_an_even_split_between_two_values_that_many_rows_share(dtype):
 def test_by_hand(values, weight, lower, middle, dtype):
     """Weights 0.1 + 0.2 + 0.3 are, as float64, more than 0.6: no even split."""
     X = np.array(values, dtype)[:, None]
-    for median, expected in (("lower", lower), ("midpoint", middle)):
-        found = fit(X, weight, n_clusters=1, median=median).cluster_centers_
+    for (median, expected), rows in itertools.product((("lower", lower), ("midpoint", middle)), layouts(X)):
+        found = fit(X, weight, n_clusters=1, median=median, chunk_size=rows).cluster_centers_
         np.testing.assert_array_equal(found, [[expected]])
         assert not np.signbit(found).any()
 
@@ -140,10 +146,12 @@ def test_values_at_the_ends_of_the_range(dtype):
     """Sums over rows still have to fit float64."""
     most = np.finfo(dtype).max if dtype == np.float32 else np.finfo(dtype).max / 16
     X = np.array([[most], [most / 2], [most / 4], [most / 8]], dtype)
-    np.testing.assert_array_equal(fit(X, n_clusters=1).cluster_centers_, [[dtype(most / 2 * 0.75)]])
     tiny = np.finfo(dtype).smallest_subnormal
-    found = fit(np.array([[tiny], [3 * tiny]], dtype), n_clusters=1).cluster_centers_
-    np.testing.assert_array_equal(found, [[2 * tiny]])
+    small = np.array([[tiny], [3 * tiny]], dtype)
+    for data, expected in ((X, most / 2 * 0.75), (small, 2 * tiny)):
+        for rows in layouts(data):
+            found = fit(data, n_clusters=1, chunk_size=rows).cluster_centers_
+            np.testing.assert_array_equal(found, [[dtype(expected)]])
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "outlier"])
@@ -283,13 +291,13 @@ def test_a_shift_of_a_million_and_powers_of_two_change_no_label(rng):
         np.testing.assert_array_equal(fit(moved, init=moved[:8], tol=0).labels_, base.labels_)
 
 
-@pytest.mark.parametrize("weights", ["none", "wide"])
-def test_state_of_a_row(rng, weights, dtype):
+@pytest.mark.parametrize(("weights", "rows"), [("none", None), ("none", 59_999), ("wide", None)])
+def test_state_of_a_row(rng, weights, rows, dtype):
     """Law 9: 64 MB and 24 bytes a row; here brackets hold as much as they may."""
     X, weight = rng.normal(size=(60_000, 120)).astype(dtype), WEIGHTS[weights](rng, 60_000)
-    fit(X[:500], None if weight is None else weight[:500], init=X[:6], max_iter=2)
+    fit(X[:500], None if weight is None else weight[:500], init=X[:6], max_iter=2, chunk_size=rows and 499)
     tracemalloc.start()
-    fit(X, weight, init=X[:6], max_iter=3)
+    fit(X, weight, init=X[:6], max_iter=3, chunk_size=rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < (64 << 20) + 24 * len(X)

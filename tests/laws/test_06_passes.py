@@ -41,7 +41,7 @@ def inside(monkeypatch):
 def test_hardly_two_passes_an_iteration(rng, inside, case, streamed, tmp_path):
     X, k, weight = CASES[case](rng)
     data = gpuclust.stream(write_npy(tmp_path / "x.npy", X)) if streamed else X
-    chunk = 7001 if streamed else None
+    chunk = 7001 if streamed else len(X) - 1
     model = fit(data, weight, KMedians, init=X[:k], tol=0, max_iter=40, chunk_size=chunk)
     assert model.n_iter_ > 15
     assert model.n_passes_ <= 2.1 * model.n_iter_ + 2

@@ -46,10 +46,10 @@ def distance_estimate(X, i, centers, j, l1):
     return np.sqrt(total)
 
 
-@njit
+@njit(inline="always")
 def _cost4(X, i, centers, label, cost, at, l1):
     """Four rows at once: four independent chains of additions hide the latency of each other."""
-    a, b, c, e = label[i], label[i + 1], label[i + 2], label[i + 3]
+    a, b, c, e = np.uintp(label[i]), np.uintp(label[i + 1]), np.uintp(label[i + 2]), np.uintp(label[i + 3])
     s0 = s1 = s2 = s3 = 0.0
     if l1:
         for f in range(X.shape[1]):

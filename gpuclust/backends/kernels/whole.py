@@ -180,7 +180,7 @@ def _two(a, m, r, s, other, sample, counts):
         counts[:] = 0
         inside = _cut(a, m, low, high, other, 0, counts)
         under, upto, within = counts[0], counts[1], counts[2]
-        below = max(upto + inside, under)
+        below = upto + inside
         if r >= under and s < upto:
             return low, low
         if r >= below and s < within:
@@ -237,7 +237,7 @@ def _large(X, rows, f, columns, block, kept, other, tools, one, two):
             at[c] = _cut(block[c], size, ends[c, 0], ends[c, 1], mine, at[c], counts[c])
     for c in range(columns):
         r, s, low, high, (under, upto, within) = (m - 1) // 2, m // 2, ends[c, 0], ends[c, 1], counts[c]
-        below, told = max(upto + at[c], under), at[c] < room
+        below, told = upto + at[c], at[c] < room
         if told and r >= upto and s < below:
             mine = kept[c * room : (c + 1) * room]
             one[f + c], two[f + c] = _two(mine, at[c], r - upto, s - upto, other, *tools)
