@@ -28,7 +28,9 @@ TARGET_RSS_MB, TARGET_SHARE = 900.0, 0.5
 COLUMNS = ("run", "seconds", "rows per second", "peak RSS MB", "n_iter", "inertia")
 
 
-def prepare(path: str, init: str, iterations: int, device: str, memory: str | None) -> Callable[..., Any]:
+def prepare(
+    path: str, init: str, iterations: int, device: str, memory: str | None, estimator: str
+) -> Callable[..., Any]:
     """Warm up on a small file of the same kind; return the task that fits once."""
     import gpuclust
 
@@ -36,7 +38,7 @@ def prepare(path: str, init: str, iterations: int, device: str, memory: str | No
     small = Path(init).with_name("small.npy")
 
     def fit(source: Any) -> Any:
-        model = gpuclust.KMeans(
+        model = getattr(gpuclust, estimator)(
             len(centres), init=centres, n_init=1, max_iter=iterations, tol=0, device=device
         )
         with gpuclust.config_context(memory=memory):
@@ -86,6 +88,7 @@ def in_python(options: argparse.Namespace, path: Path, init: Path, memory: str |
         iterations=options.iterations,
         device=options.device,
         memory=memory,
+        estimator=options.estimator,
     )
     result, measured = worker.call(patience=options.patience)
     worker.close()
@@ -95,7 +98,7 @@ def in_python(options: argparse.Namespace, path: Path, init: Path, memory: str |
 def in_command_line(options: argparse.Namespace, path: Path, folder: Path, k: int) -> dict[str, Any]:
     """Run ``gpuclust fit`` and watch its peak resident set."""
     words = ["fit", str(path), "-k", str(k), "--init", "random", "--n-init", "1", "--tol", "0"]
-    words += ["--max-iter", str(options.iterations), "--device", options.device]
+    words += ["--method", options.estimator.lower(), "--max-iter", str(options.iterations), "--device", options.device]
     words += ["--memory", options.memory, "--out", str(folder / "out")]
     wait_quiet(options.patience)
     start, peak = time.perf_counter(), 0.0
@@ -115,13 +118,16 @@ def main() -> None:
     made = parser("outofcore", __doc__)
     made.add_argument("--gb", type=float, default=4.0, help="size of the file, 1e9 bytes")
     made.add_argument("--memory", default="500MB")
+    made.add_argument("--estimator", choices=["KMeans", "KMedians"], default="KMeans")
     made.add_argument("-d", type=int, default=64)
     made.add_argument("-k", type=int, default=64)
     made.add_argument("--iterations", type=int, default=8)
     options = made.parse_args()
     gigabytes = 0.1 if options.quick else options.gb
     n = int(gigabytes * 1e9) // (4 * options.d)
-    recorder = Recorder(options, n=n, d=options.d, k=options.k, memory=options.memory)
+    suffix = "" if options.estimator == "KMeans" else f"-{options.estimator.lower()}"
+    settings = {"memory": options.memory, "estimator": options.estimator, "suffix": suffix}
+    recorder = Recorder(options, n=n, d=options.d, k=options.k, **settings)
     rows: dict[str, dict[str, Any]] = {}
     with scratch(options) as folder:
         path, init = write_files(folder, n, options.d, options.k)

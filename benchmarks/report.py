@@ -125,14 +125,16 @@ def growing(result: Result) -> str:
 def outofcore(result: Result) -> str:
     """Render the larger-than-memory runs."""
     settings, summary = result["settings"], result["summary"]
+    fields = ("rows_per_second", "peak_mb", "passes")
     body = [
-        [row["run"], seconds({**row, "wall": row["seconds"]}), row["rows_per_second"], row["peak_mb"]]
+        [row["run"], seconds({**row, "wall": row["seconds"]}), *(row.get(field) for field in fields)]
         for row in result["rows"]
     ]
-    table = markdown(["run", "seconds", "rows/s", "peak RSS MB"], body)
+    table = markdown(["run", "seconds", "rows/s", "peak RSS MB", "passes"], body)
     size = 4 * settings["n"] * settings["d"] / 1e9
     return (
-        f"**A {size:.1f} GB file with a budget of {settings['memory']}** (k={settings['k']})\n\n{table}\n\n"
+        f"**A {size:.1f} GB file with a budget of {settings['memory']}** ({settings.get('estimator', 'KMeans')},"
+        f" k={settings['k']}, {result['rows'][0]['n_iter']} iterations)\n\n{table}\n\n"
         f"Streamed from the page cache at {summary['share']:.2f} times the in-memory speed; "
         f"the same centres bit for bit: {show(summary['same_centres'])}."
     )
@@ -187,6 +189,7 @@ SECTIONS: dict[str, Callable[[Result], str]] = {
     "predict": predict,
     "growth": growing,
     "outofcore": outofcore,
+    "outofcore-kmedians": outofcore,
     "coldstart": coldstart,
     "quality": qualities,
     "kmedians": medians,
