@@ -20,5 +20,5 @@ step "ruff"
 step "mypy"
 "$python" -m mypy
 step "tests, GPUCLUST_FUZZ=$GPUCLUST_FUZZ (the GPU tests that a machine without one skips are counted below)"
-"$python" -m pytest -q -rs "$@"
+"$python" -m pytest -q -rs -n logical --maxprocesses 4 --dist worksteal "$@"
 step "done"

@@ -50,7 +50,7 @@ def assert_close(model, other):
         {},
         {"init": "random"},
         {"init": START},
-        {"init": lambda X, k, random_state: X[random_state.randint(0, len(X), k)]},
+        pytest.param({"init": lambda X, k, random_state: X[random_state.randint(0, len(X), k)]}, id="callable"),
         {"n_init": 4},
         {"init_size": 90},
         {"batch_size": 5000},

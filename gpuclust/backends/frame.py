@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .metric import Metric
-from .statistics import DD, Scan
+from .statistics import Scan
 
+NO_GRIDS = np.zeros((1, 1))
 HEADROOM = 56  # the largest centred coordinate becomes about 2^56: squares of it, and of far smaller ones, fit float32
 
 
@@ -35,31 +36,38 @@ class Frame:
     def around(
         cls, centers: np.ndarray, dtype: Any, metric: Metric = Metric.EUCLIDEAN, *, centre: bool = True
     ) -> Frame:
-        """Coordinates for labelling rows that were not scanned; rows far outside are decided in float64."""
-        least, zero = np.full(centers.shape[1], np.inf), np.zeros(centers.shape[1])
-        total = DD(centers.sum(axis=0), zero)
-        low, high = centers.min(axis=0), centers.max(axis=0)
-        scan = Scan(len(centers), DD(1.0, 0.0), 1.0, 1.0, low, high, least, total, DD(0.0, 0.0))
-        return cls.of(scan, zero, dtype, metric, centre=centre)
+        """Coordinates for labelling rows that were not scanned, which sums nothing; rows far outside are decided in
+        float64."""
+        reach = centers.mean(axis=0), centers.min(axis=0), centers.max(axis=0)
+        shift, scale, largest = _coordinates(*reach, dtype, metric, centre)
+        return cls(shift, scale, NO_GRIDS, 0.0, 0.0, largest, metric)
 
     @classmethod
     def of(
         cls, scan: Scan, origin: np.ndarray, dtype: Any, metric: Metric = Metric.EUCLIDEAN, *, centre: bool = True
     ) -> Frame:
-        mean = origin + scan.total.value() / scan.rows
-        shift = mean.astype(dtype) if centre else np.zeros(len(mean), dtype)
-        reach = np.maximum(scan.high - shift, shift - scan.low)
-        widest = float(reach.max(initial=0.0))
-        limit = 100 if np.dtype(dtype) == np.float32 else 900
-        size = np.log2(len(mean)) if metric.l1 else np.log2(len(mean)) / 2 - 6
-        headroom = HEADROOM - max(0, int(np.ceil(size)))
-        power = 0 if widest == 0 else int(np.clip(headroom - np.ceil(np.log2(widest)), -limit, limit))
-        scale = np.dtype(dtype).type(2.0**power)
-        widths, mass = 2.0 * reach * float(scale), float(scan.mass.value())
+        mean, mass = origin + scan.total.value() / scan.rows, float(scan.mass.value())
+        shift, scale, largest = _coordinates(mean, scan.low, scan.high, dtype, metric, centre)
         if metric.l1:
             _check_weights(scan, mass)
-            return cls(shift, scale, mass_grids(scan), 0.0, mass, float(np.sum(widths)), metric)
-        return cls(shift, scale, grids(scan, dtype), _variance(scan), mass, float(np.sum(widths**2)), metric)
+            return cls(shift, scale, mass_grids(scan), 0.0, mass, largest, metric)
+        return cls(shift, scale, grids(scan, dtype), _variance(scan), mass, largest, metric)
+
+
+def _coordinates(
+    mean: np.ndarray, low: np.ndarray, high: np.ndarray, dtype: Any, metric: Metric, centre: bool
+) -> tuple[np.ndarray, Any, float]:
+    """(shift, scale, largest) for rows from `low` to `high`, f64 [d]."""
+    shift = mean.astype(dtype) if centre else np.zeros(len(mean), dtype)
+    reach = np.maximum(high - shift, shift - low)
+    widest = float(reach.max(initial=0.0))
+    limit = 100 if np.dtype(dtype) == np.float32 else 900
+    size = np.log2(len(mean)) if metric.l1 else np.log2(len(mean)) / 2 - 6
+    headroom = HEADROOM - max(0, int(np.ceil(size)))
+    power = 0 if widest == 0 else int(np.clip(headroom - np.ceil(np.log2(widest)), -limit, limit))
+    scale = np.dtype(dtype).type(2.0**power)
+    widths = 2.0 * reach * float(scale)
+    return shift, scale, float(np.sum(widths if metric.l1 else widths**2))
 
 
 def _variance(scan: Scan) -> float:

@@ -46,12 +46,14 @@ def by_cluster(label, wanted, start, order, threads):
             at += count
     start[k] = at
     for t in prange(threads):
-        mine = place[t]
+        mine, last, at = place[t], np.uintp(0), place[t, 0]
         for i in range(n * t // threads, n * (t + 1) // threads):
             j = np.uintp(label[i])
+            if j != last:  # of rows that follow each other in a cluster, the place stays in a register
+                mine[last], at, last = at, mine[j], j
             if wanted[j]:
-                order[np.uintp(mine[j])] = i
-                mine[j] += 1
+                order[np.uintp(at)] = i
+                at += 1
 
 
 @intrinsic
