@@ -81,11 +81,11 @@ class Packed:
     def grid(self, rows: int, bounds: Bounds) -> Cells:
         """Cells where they pay: few features, enough rows, and no bounds."""
         d, dtype = self.centers.shape[1], self.frame.shift.dtype
-        if bounds != Bounds.NONE or self.frame.metric.l1 or not divides(d, rows):
+        if bounds != Bounds.NONE or not divides(d, rows):
             return no_cells(dtype)
         most = halvings(d, rows)
         if most not in self.cells:
-            self.cells[most] = cells(self.centers, most, dtype)
+            self.cells[most] = cells(self.centers, most, dtype, self.frame.metric.l1)
         return self.cells[most]
 
     @cached_property

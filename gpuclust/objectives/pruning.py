@@ -45,7 +45,7 @@ class Pruning:
         scoring = 8.0 + 0.3 * d + k * d / rate
         renewing = 35.0 + 0.6 * d  # to tighten a bound in vain, gather the row and renew its bounds
         plain = cls(Bounds.NONE, GROUPED if groups > 1 else (scoring - KEEPING) / (scoring + renewing))
-        if metric.l1 or not divides(d, rows):
+        if not divides(d, rows):
             return plain
         return cls(Bounds.NONE, DIVIDED, moved=CALM * rows, plain=plain)
 

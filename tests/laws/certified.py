@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpuclust import KMeans, KMedians
+
 from .oracle import direct_labels, lloyd
 from .runs import fit
 
 EXACT = ["blobs", "uniform", "grid", "duplicates", "integers", "negative_zeros", "offset"]
 
 
-def model_with(centers):
+def model_with(centers, estimator=KMeans):
     """Return a model whose centres are exactly these."""
-    model = fit(centers, init=centers, max_iter=1)
+    model = fit(centers, estimator=estimator, init=centers, max_iter=1)
     model.cluster_centers_ = centers
     return model
 
 
 def assert_certified(model, X):
-    np.testing.assert_array_equal(model.labels_, direct_labels(X, model.cluster_centers_))
+    l1 = isinstance(model, KMedians)
+    np.testing.assert_array_equal(model.labels_, direct_labels(X, model.cluster_centers_, l1))
 
 
-def assert_predicts(X, centers):
-    np.testing.assert_array_equal(model_with(centers).predict(X), direct_labels(X, centers))
+def assert_predicts(X, centers, estimator=KMeans):
+    labels = direct_labels(X, centers, estimator is KMedians)
+    np.testing.assert_array_equal(model_with(centers, estimator).predict(X), labels)
 
 
 def halfway(rng, n, k, d, dtype):

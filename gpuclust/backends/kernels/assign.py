@@ -367,7 +367,7 @@ def lloyd_pass(
             else:
                 left = all_rows(start, stop, active, tight)
                 if mode == NONE and grid.side > 0:
-                    locate(X, start, left, grid, cen.centers, cell, outside, found)
+                    locate(X, start, left, grid, cen.centers, form == ABSOLUTE, cell, outside, found)
                     count += _move(X, active, found, left, label, weight, magic, mine)
                     left = _keep_doubts(active, found, left, tight, active, tight, 0)
             for look in range(1 if first_look else 0, -1, -1):

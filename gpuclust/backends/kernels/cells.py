@@ -1,10 +1,11 @@
 """Few features: a grid of cells, each with the centres that can be nearest somewhere in it.
 
-A centre is struck from a cell where another is nearer at every point of it: the difference of their squared distances
-is linear, so the corner of the cell that is best for the first decides (Kanungo et al., "An efficient k-means
-clustering algorithm", TPAMI 2002, section 2). Cells are halved along every axis again and again, each with what its
-parent kept. Most end with one centre, whose rows need no distance; the others are decided by the distances of
-`nearest_direct`, summed in the same way. Rows outside the grid, or in a crowded cell, are left to be scored.
+A centre is struck from a cell where another is nearer at every point of it: the difference of their costs, squared or
+Manhattan distances, is monotone along every axis, so the corner of the cell that is best for the first decides (Kanungo
+et al., "An efficient k-means clustering algorithm", TPAMI 2002, section 2, for the former). Cells are halved along
+every axis again and again, each with what its parent kept. Most end with one centre, whose rows need no distance; the
+others are decided by the distances of `nearest_direct`, summed in the same way. Rows outside the grid, or in a crowded
+cell, are left to be scored.
 """
 
 from typing import Any, NamedTuple
@@ -41,8 +42,8 @@ def halvings(d: int, rows: int) -> int:
     return min(HALVINGS[d - 1], (max(1, rows // ROWS).bit_length() - 1) // d)
 
 
-def cells(centers: np.ndarray, most: int, dtype: Any) -> Cells:
-    """The grid for centres f64 [k, d], d <= 3, after `most` halvings, and rows of this dtype.
+def cells(centers: np.ndarray, most: int, dtype: Any, l1: bool) -> Cells:
+    """The grid for centres f64 [k, d], d <= 3, after `most` halvings, and rows of this dtype. l1: Manhattan distances.
 
     None where centres are all alike, or too far apart or from zero. A row's place is off by 2 (side + 2) eps cells at
     most: boxes are wider than cells by that and more.
@@ -58,31 +59,41 @@ def cells(centers: np.ndarray, most: int, dtype: Any) -> Cells:
     if not usable.all():
         return no_cells(dtype)
     unequal = np.sort(np.unique(centers, axis=0, return_index=True)[1]).astype(np.int32)  # the lowest of equals wins
-    code, members = _divide(centers, unequal, start, start + side * width, pad, most)
+    code, members = _divide(centers, unequal, start, start + side * width, pad, most, l1)
     return Cells(code, members, low, per, side)
 
 
+@njit(inline="always")
+def _lead(own, other, x, l1):
+    """By how much one centre is nearer to x than another, in their costs along an axis."""
+    return abs(other - x) - abs(own - x) if l1 else (other - own) * ((own - x) + (other - x))
+
+
+@njit(inline="always")
+def _cost(diff, l1):
+    return abs(diff) if l1 else diff * diff
+
+
 @njit
-def _nearest(centers, members, start, stop, low, high):
+def _nearest(centers, members, start, stop, low, high, l1):
     """The member nearest to the middle of a box."""
     best, least = members[start], np.inf
     for at in range(start, stop):
         total, j = 0.0, members[at]
         for f in range(centers.shape[1]):
-            total += (centers[j, f] - 0.5 * (low[f] + high[f])) ** 2
+            total += _cost(centers[j, f] - 0.5 * (low[f] + high[f]), l1)
         if total < least:
             best, least = j, total
     return best
 
 
 @njit
-def _filter_two(centers, i, j, low, high, slack, out, at):
+def _filter_two(centers, i, j, low, high, slack, l1, out, at):
     """`_filter` of two members: most boxes that are not decided have no more."""
-    least, most = 0.0, 0.0  # lead of i over j in the box, in squared distance
+    least, most = 0.0, 0.0  # lead of i over j in the box
     for f in range(low.shape[0]):
         own, other = centers[i, f], centers[j, f]
-        at_low = (other - own) * ((own - low[f]) + (other - low[f]))
-        at_high = (other - own) * ((own - high[f]) + (other - high[f]))
+        at_low, at_high = _lead(own, other, low[f], l1), _lead(own, other, high[f], l1)
         least += min(at_low, at_high)
         most += max(at_low, at_high)
     out[at] = i if most >= -slack else j
@@ -91,15 +102,14 @@ def _filter_two(centers, i, j, low, high, slack, out, at):
 
 
 @njit
-def _filter(centers, members, start, stop, low, high, slack, out, at):
+def _filter(centers, members, start, stop, low, high, slack, l1, out, at):
     """out[at:] <- the members that can be nearest in the box; where they end. `slack` covers all rounding."""
-    z = _nearest(centers, members, start, stop, low, high)
+    z = _nearest(centers, members, start, stop, low, high, l1)
     for p in range(start, stop):
-        j, least = members[p], 0.0  # lead of z over j at the corner that is best for j, in squared distance
+        j, least = members[p], 0.0  # lead of z over j at the corner that is best for j
         for f in range(low.shape[0]):
             own, other = centers[z, f], centers[j, f]
-            corner = high[f] if other > own else low[f]
-            least += (other - own) * ((own - corner) + (other - corner))
+            least += _lead(own, other, high[f] if other > own else low[f], l1)
         if not least > slack:
             out[at] = j
             at += 1
@@ -138,10 +148,10 @@ def _box(low, high, pad, place, share, box_low, box_high):
 
 
 @njit(cache=True, nogil=True)
-def _divide(centers, members, low, high, pad, most):
+def _divide(centers, members, low, high, pad, most, l1):
     """code, members of the finest cells: boxes that wait lie on a stack, each with its members at the end of `pool`."""
     k, d = centers.shape
-    side, halves, slack = 1 << most, 1 << d, 1e-13 * ((high - low) ** 2).sum()
+    side, halves, slack = 1 << most, 1 << d, 1e-13 * (np.abs(high - low).sum() if l1 else ((high - low) ** 2).sum())
     many, work = max(MANY[0], k // MANY[1]), WORTH << d * most
     code, lists, listed = np.empty(side**d, np.int32), np.empty(1024, np.int32), 0
     pool = np.empty((most * halves + 1) * len(members), np.int32)
@@ -171,39 +181,36 @@ def _divide(centers, members, low, high, pad, most):
                 _box(low, high, pad, inner, share, box_low, box_high)
                 boxes[waiting, 0], boxes[waiting, 1] = level + 1, top
                 if stop - start == 2:
-                    top = _filter_two(centers, pool[start], pool[start + 1], box_low, box_high, slack, pool, top)
+                    top = _filter_two(centers, pool[start], pool[start + 1], box_low, box_high, slack, l1, pool, top)
                 else:
-                    top = _filter(centers, pool, start, stop, box_low, box_high, slack, pool, top)
+                    top = _filter(centers, pool, start, stop, box_low, box_high, slack, l1, pool, top)
                 boxes[waiting, 2] = top
                 waiting += 1
     return code, lists[:listed].copy()
 
 
 @njit
-def _nearest_member(values, at, centers, members, place):
+def _nearest_member(values, at, centers, members, place, l1):
     """The nearest of the centres in a list to the row values[at:], as `nearest_direct` finds it."""
     count, d = members[place], centers.shape[1]
     best, least = np.int32(-1), np.inf
     for p in range(place + 1, place + 1 + count):
         j, total = members[p], 0.0
         for f in range(d):
-            diff = np.float64(values[np.uintp(at + f)]) - centers[np.uintp(j), f]
-            total += diff * diff
+            total += _cost(np.float64(values[np.uintp(at + f)]) - centers[np.uintp(j), f], l1)
         if total < least:
             best, least = j, total
     return best
 
 
 @njit
-def _nearer(values, at, centers, i, j):
+def _nearer(values, at, centers, i, j, l1):
     """The same of two."""
     one, two = 0.0, 0.0
     for f in range(centers.shape[1]):
         x = np.float64(values[np.uintp(at + f)])
-        diff = x - centers[np.uintp(i), f]
-        one += diff * diff
-        diff = x - centers[np.uintp(j), f]
-        two += diff * diff
+        one += _cost(x - centers[np.uintp(i), f], l1)
+        two += _cost(x - centers[np.uintp(j), f], l1)
     return j if two < one else i
 
 
@@ -235,7 +242,7 @@ def _cells_of(values, m, d, grid, cell, outside):
 
 
 @njit
-def locate(X, start, m, grid, centers, cell, outside, found):
+def locate(X, start, m, grid, centers, l1, cell, outside, found):
     """found i32 [m] <- nearest centres of rows start .. start + m - 1, -1 where they must be scored.
 
     cell, outside i32 [m]: scratch.
@@ -251,6 +258,6 @@ def locate(X, start, m, grid, centers, cell, outside, found):
         s = cell[p]
         place = np.uintp(LISTED - found[s])
         if members[place] == 2:  # most of them
-            found[s] = _nearer(values, d * s, centers, members[place + 1], members[place + 2])
+            found[s] = _nearer(values, d * s, centers, members[place + 1], members[place + 2], l1)
         else:
-            found[s] = _nearest_member(values, d * s, centers, members, place)
+            found[s] = _nearest_member(values, d * s, centers, members, place, l1)
