@@ -17,12 +17,13 @@ from .tile import I32, I64, _data, _prefetch, _splat
 FEW = 24  # values that are sorted
 TRIED = 16  # values of a sample, where they are at hand
 NEAR = 2.4  # places in it that its ends are from the median's
-SAMPLE, WIDE = 4096, 1.2  # values of the sample of a large cluster at most; and its ends, in roots of its size
+SAMPLE, SPREAD = 4096, 1.2  # values of the sample of a large cluster at most; and its ends, in roots of its size
 LANES = 8  # values compared at once
 BLOCK = 4096  # rows gathered at once
 PITCH = BLOCK + 16  # of a column of them: so columns do not share places in the cache
 COLUMNS = 64  # features at once
 ROOM = 1 << 18  # values of several columns that are kept
+NARROW = 2  # columns up to which one is gathered after the other
 AHEAD = 16  # rows that are asked for before they are read
 
 
@@ -71,6 +72,12 @@ def _ask(typingctx, X, at):
 def _gather(X, rows, first, last, f, columns, out):
     """out[c] <- feature f + c of the rows[first : last]."""
     d, flat, line = X.shape[1], X.ravel(), 64 // X.itemsize
+    if columns <= NARROW:
+        for c in range(columns):
+            column = out[c]
+            for i in range(first, last):
+                column[np.uintp(i - first)] = flat[np.uintp(rows[i] * d + f + c)]
+        return
     for i in range(first, last):
         coming = rows[min(i + AHEAD, len(rows) - 1)] * d + f
         for c in range(0, columns, line):
@@ -214,7 +221,7 @@ def _ends(X, rows, f, columns, block, other, tools, ends):
     for i in range(size):
         picked[i] = rows[i * m // size]
     _gather(X, picked, 0, size, f, columns, block)
-    away = np.intp(WIDE * np.sqrt(size))
+    away = np.intp(SPREAD * np.sqrt(size))
     for c in range(columns):
         for end in range(2):
             part[:size] = block[c, :size]
