@@ -91,7 +91,7 @@ def test_labels_and_inertia_belong_to_the_reported_centres(Class, power, weight,
     np.testing.assert_array_equal(model.labels_, model.predict(data))
     cost = away.min(axis=1) if weight is None else weight * away.min(axis=1)
     np.testing.assert_allclose(model.inertia_, cost.sum(), rtol=1e-13)
-    np.testing.assert_allclose(model.transform(data), away ** (1 / power), rtol=1e-5)
+    np.testing.assert_allclose(model.transform(data), away ** (1 / power), rtol=1e-6)
 
 
 def test_rows_of_weight_zero_never_count_in_partial_fit(ours):
@@ -132,6 +132,7 @@ def test_weights_may_be_scaled_by_a_power_of_two(ours):
             X[50:90], None, WEIGHT[50:90] * factor
         )
     np.testing.assert_array_equal(model.cluster_centers_, other.cluster_centers_)
+    np.testing.assert_array_equal(model._sketch, other._sketch)
 
 
 @pytest.mark.parametrize("container", [scipy.sparse.csr_array, scipy.sparse.csr_matrix])
@@ -143,6 +144,8 @@ def test_sparse_rows_are_the_rows_that_they_hold(ours, container):
         np.testing.assert_array_equal(model.labels_, other.labels_)
         np.testing.assert_allclose(model.cluster_centers_, other.cluster_centers_, rtol=1e-12, atol=1e-12)
         assert model.n_steps_ == other.n_steps_
+        if isinstance(model, MiniBatchKMedians):  # sums of sparse rows are rounded in another order; medians are not
+            assert_same(model, other)
 
 
 # --- state between calls ---
