@@ -17,10 +17,10 @@ from .brackets import Brackets
 from .cpu_ranks import middles, rank
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
-from .kernels.assign import PackedCenters
 from .kernels.cells import Cells, cells, halvings, no_cells
 from .kernels.csr_assign import PackedCSR
 from .kernels.pack import padded
+from .kernels.scores import PackedCenters
 from .kernels.tile import LANES, TRIALS, WIDE
 from .layout import Drift, Layout, divides
 from .metric import Metric
@@ -34,11 +34,11 @@ NO_BOUNDS: Final = NO_BOUND, NO_BOUND, NO_BOUND[:, None]  # upper, lower, lowers
 RANKING: Final = 16  # multiply-adds that a value costs which is compared to a bracket
 SELECTING: Final = 16  # and one that is searched for those in the middle
 WINDOW_BYTES: Final = 1 << 18
-BATCH_BYTES: Final = 1 << 17  # a batch of rows and its tiles stay in the L2 cache
+BATCH_ROWS, BATCH_BYTES = 1024, 1 << 17  # a batch of rows and its tiles stay in the L2 cache; more rows only pass by
 
 
 def batch_rows(d: int, itemsize: int = 4) -> int:
-    return max(LANES, min(256, BATCH_BYTES // (d * itemsize) // LANES * LANES))
+    return max(LANES, min(BATCH_ROWS, BATCH_BYTES // (d * itemsize) // LANES * LANES))
 
 
 def window_rows(d: int, itemsize: int) -> int:

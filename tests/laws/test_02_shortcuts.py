@@ -1,4 +1,4 @@
-"""Law 2 where labels are found by a shortcut: cells of a grid for few features, scores in 16-bit integers for many."""
+"""Law 2 where labels are found by a shortcut: cells of a grid for few features."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from gpuclust import KMeans, KMedians
 from gpuclust.backends import layout
 from gpuclust.backends.base import Bounds
 from gpuclust.backends.cpu import CPUBackend
-from gpuclust.backends.frame import Frame
 from gpuclust.backends.kernels import cells
-from gpuclust.backends.packing import SHORT_FEATURES, SHORT_FROM, pack_centers
 
 from .cases import KINDS, WEIGHTS, blobs
 from .certified import (
@@ -25,7 +23,6 @@ from .certified import (
     rounded,
     ties,
 )
-from .oracle import direct_labels
 from .runs import assert_same_bits, fit, seeds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -171,65 +168,3 @@ def test_chunks_and_threads_do_not_show_where_cells_tell(rng, monkeypatch, prete
     for rows in (333, 700, 5000):
         part = fit(X, init=X[:40], max_iter=9, tol=0, chunk_size=rows)
         assert_same_bits(part, whole)
-
-
-WIDTHS = [SHORT_FEATURES[0], 33, 70, 300]
-
-
-@pytest.mark.parametrize("d", WIDTHS)
-class TestShort:
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_labels_are_the_direct_argmin(self, rng, kind, d, dtype):
-        X = KINDS[kind](rng, 700, d, dtype)
-        for k in (SHORT_FROM, 61, 250):
-            assert_certified(fit(X, init=X[rng.choice(700, k, replace=False)], max_iter=4), X)
-
-    def test_rows_halfway_between_centers(self, rng, d, dtype):
-        assert_predicts(*halfway(rng, 1500, 50, d, dtype))
-
-    def test_one_feature_outweighs_all(self, rng, d, dtype):
-        """The integers of all other features are zero."""
-        C, X = rng.normal(size=(40, d)), rng.normal(size=(600, d))
-        C[:, 3], X[:, 3] = 1e5, 1e5 * rng.choice([-1, 1], 600)
-        C, X = C.astype(dtype), X.astype(dtype)
-        assert_predicts(X, C)
-
-    def test_rows_of_all_lengths(self, rng, d, dtype):
-        """Also a row and a centre at the origin of the frame, and lengths that only just have a square."""
-        C = (rng.normal(size=(40, d)) * 10.0 ** rng.uniform(-18, 2, (40, 1))).astype(dtype)
-        X = (rng.normal(size=(600, d)) * 10.0 ** rng.uniform(-25, 15, (600, 1))).astype(dtype)
-        C[0] = X[0] = 0
-        assert_predicts(X, C)
-
-    @pytest.mark.parametrize("k", [40, 260])
-    def test_iterations_equal_plain_lloyd(self, rng, d, k, dtype):
-        X = rounded((rng.normal(size=(30, d))[rng.integers(30, size=600)] * 2 + rng.normal(size=(600, d))).astype(dtype))
-        assert_follows_plain_lloyd(X, X[rng.choice(600, k, replace=False)], 5)
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-    def test_a_value_that_is_not_finite_is_found(self, rng, d, dtype, value):
-        X = rng.normal(size=(500, d)).astype(dtype)
-        model = fit(X, init=X[:40], max_iter=2)
-        X[123, d - 1] = value
-        with pytest.raises(ValueError, match=r"NaN|infinity"):
-            model.predict(X)
-
-
-@pytest.mark.parametrize("size", [0.0, 1e-45, 1e-37, 1e-31, 1e-29, 1e18, 1e30])
-def test_a_centre_of_any_length_leaves_the_others_their_integers(rng, size):
-    """Its factor would overflow; an error that is not a number would make infinite bounds to every group."""
-    C = rng.normal(size=(40, 64))
-    C[5] = size / 8
-    frame = Frame(np.zeros(64, np.float32), np.float32(1), np.ones((2, 65)), 1.0, 1.0, 1.0)
-    plan = layout.Layout.build(C, 1)
-    packed = pack_centers(C, frame, plan, layout.Drift.none(plan))
-    assert len(packed.short) == 42 * 32
-    assert 0 < packed.astray < 1e-3
-    assert np.isfinite(packed.lengths).all()
-
-
-def test_finite_rows_that_float32_cannot_hold_are_labelled(rng):
-    X = rng.normal(size=(500, 40))
-    model = fit(X, init=X[:40], max_iter=2)
-    X[7] *= 1e150
-    np.testing.assert_array_equal(model.predict(X), direct_labels(X, model.cluster_centers_))

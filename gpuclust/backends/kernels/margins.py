@@ -5,7 +5,7 @@ from numba import njit
 
 from .bounds import DOWN, FAR, INF, UP
 
-EXPANDED, SQUARED, ABSOLUTE = range(3)  # forms of a score: |c|^2 - 2 x.c, sum (x - c)^2, sum |x - c|
+EXPANDED, SQUARED, ABSOLUTE = range(3)  # forms of a score: |c|^2 - 2 x.c, sum (x - c)^2, sum |x - c| by maxima
 TINY = np.float32(1e-25)  # above the errors of underflow and of `short.LEAST`; squares go up to 1e35
 
 
@@ -26,20 +26,22 @@ def _margin(diff, delta, xn, cn, dist):
 
 @njit
 def _least_abs(score, norm, delta):
-    """Lower bound of a Manhattan distance t from its score s and the row's norm |x|.
+    """Lower bound of a Manhattan distance t from its score s and the row's norm |x|; u = 2^-24.
 
-    Rounding x and c to float32 shifts the distance by eta (|x| + |c|) at most, |c| <= |x| + t, and d differences and
-    sums by delta s: s <= t (1 + delta + eta) + 2 eta |x|.
+    s = 2 (-sum c / 2 - sum x / 2 + sum max(x, c)). No partial sum exceeds (|x| + |c|) / 2, since max(x, c) = (x + c +
+    |x - c|) / 2; so the d additions are off by d u (|x| + |c|), sum x by d u |x|, the start by 2 u (|x| + |c|), and
+    rounding x and c to float32 by 2 u (|x| + |c|). With |c| <= |x| + t, |s - t| <= delta (3 |x| + t) for delta =
+    (d + 5) u, to which 5% are added.
     """
-    own = np.float32(2.6e-7) * norm + TINY
-    return max(score * (np.float32(1) - delta - np.float32(3e-7)) - own, np.float32(0)) * DOWN
+    return max((score - np.float32(3) * delta * norm - TINY) * (np.float32(1) - delta), np.float32(0)) * DOWN
 
 
 @njit
 def _most_abs(score, norm, delta):
     """Upper bound, likewise."""
-    own = np.float32(2.6e-7) * norm + TINY
-    return (score * (np.float32(1) + delta + np.float32(3e-7)) + own) * UP
+    if delta > np.float32(0.5):
+        return INF
+    return (score + np.float32(3) * delta * norm + TINY) / (np.float32(1) - delta) * UP
 
 
 @njit
@@ -74,7 +76,7 @@ def certify(m, form, delta, norm, one, two, slack, reach, clear):
     """
     if form == ABSOLUTE:
         for r in range(m):
-            most = _most_abs(one[r], norm[r], delta)
+            most = _most_abs(one[r] + slack[r], norm[r], delta)
             clear[r] = most < FAR and _least_abs(two[r], norm[r], delta) > most
             reach[r] = most * UP
         return

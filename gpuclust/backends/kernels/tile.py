@@ -45,17 +45,20 @@ def _fabs(builder, a):
 def _term(builder, op, x, c, acc):
     if op == "dot":
         return _fma(builder, x, c, acc)
+    if op == "max":
+        return builder.fadd(acc, builder.select(builder.fcmp_ordered(">", x, c), x, c))
     diff = builder.fsub(x, c)
     return builder.fadd(acc, _fabs(builder, diff)) if op == "abs" else _fma(builder, diff, diff, acc)
 
 
-def _scores(context, builder, op, width, xt, panel, start, d, vec):
-    """Accumulators of `width` centres after all features: start[c] + sum over f of term(x_f, c_f)."""
+def _scores(context, builder, op, width, xt, panel, start, d, vec, own=None):
+    """Accumulators of `width` centres after all features: start[c] (+ own) + sum over f of term(x_f, c_f)."""
     size = vec.element.get_abi_size(context.target_data)
     accs = [cgutils.alloca_once(builder, vec) for _ in range(width)]
     for c, acc in enumerate(accs):
         first = builder.load(builder.gep(start, [ir.Constant(I64, c)])) if start else ir.Constant(vec.element, 0.0)
-        builder.store(_splat(builder, first, vec), acc)
+        first = _splat(builder, first, vec)
+        builder.store(first if own is None else builder.fadd(first, own), acc)
     with cgutils.for_range(builder, d) as loop:
         row = builder.mul(loop.index, ir.Constant(loop.index.type, LANES))
         x = builder.load(builder.bitcast(builder.gep(xt, [row]), vec.as_pointer()), align=size)
@@ -114,7 +117,32 @@ def _tile(op):
 # norm [6] from j0; first, second, index [16] from r_off are updated with centres j0 .. j0 + 5.
 tile_dot = intrinsic(_tile("dot"))  # score = norm - 2 x.c (the -2 is in the panel)
 tile_diff = intrinsic(_tile("diff"))  # score = norm + sum (x - c)^2
-tile_abs = intrinsic(_tile("abs"))  # score = norm + sum |x - c|
+
+
+@intrinsic
+def tile_max(typingctx, xt, x_off, panel, p_off, norm, half, j0, d, first, second, index, r_off):
+    """`tile_diff` for Manhattan distances: score = 2 (norm + half + sum max(x, c)), half [16] from r_off.
+
+    |x - c| = 2 max(x, c) - x - c, so that with norm = -sum c / 2 and half = -sum x / 2 this is the distance. A maximum
+    and a sum use different ports; a difference and a sum would queue for the same.
+    """
+    i = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        xt, x_off, panel, p_off, norm, half, j0, d, first, second, index, r_off = args
+        vec = ir.VectorType(context.get_value_type(kinds[0].dtype), LANES)
+        own = builder.bitcast(_data(context, builder, kinds[5], half, r_off), vec.as_pointer())
+        scores = _scores(
+            context, builder, "max", PANEL,
+            _data(context, builder, kinds[0], xt, x_off), _data(context, builder, kinds[2], panel, p_off),
+            _data(context, builder, kinds[4], norm, builder.sext(j0, I64)), d, vec, builder.load(own, align=4),
+        )  # fmt: skip
+        scores = [builder.fadd(score, score) for score in scores]
+        _keep_two(context, builder, scores, j0, zip(kinds[8:11], (first, second, index), strict=True), r_off)
+        return context.get_dummy_value()
+
+    return types.void(xt, i, panel, i, norm, half, types.int32, i, first, second, index, i), codegen
 
 
 def _trials(op):
@@ -217,6 +245,10 @@ wide_diff = intrinsic(_wide_tile("diff"))
 wide_abs = intrinsic(_wide_tile("abs"))
 
 
+def _size(builder, op, x):
+    return _fabs(builder, x) if op == "abs" else builder.fmul(x, ir.Constant(x.type, [-0.5] * LANES))
+
+
 def _norm(op):
     def codegen(context, builder, signature, args):
         kinds = signature.args
@@ -229,7 +261,7 @@ def _norm(op):
             row = builder.mul(loop.index, ir.Constant(loop.index.type, LANES))
             x = builder.load(builder.bitcast(builder.gep(base, [row]), vec.as_pointer()), align=4)
             total = builder.load(acc)
-            total = builder.fadd(total, _fabs(builder, x)) if op == "abs" else _fma(builder, x, x, total)
+            total = _fma(builder, x, x, total) if op == "dot" else builder.fadd(total, _size(builder, op, x))
             builder.store(total, acc)
         target = builder.bitcast(_data(context, builder, kinds[3], out, o_off), vec.as_pointer())
         builder.store(builder.load(acc), target, align=4)
@@ -242,9 +274,11 @@ def _norm(op):
     return typed
 
 
-# (xt, x_off, d, out, o_off): squared or Manhattan norms of 16 packed rows, out [16] from o_off.
+# (xt, x_off, d, out, o_off): of 16 packed rows the squared norms, the Manhattan norms, or minus half the sums; out [16]
+# from o_off.
 tile_norm = intrinsic(_norm("dot"))
 tile_norm_abs = intrinsic(_norm("abs"))
+tile_half = intrinsic(_norm("half"))
 
 
 @intrinsic
