@@ -9,6 +9,32 @@ import numpy as np
 MANY: Final = 4  # with more than one in so many features open, a row is faster read as a whole
 
 
+class Fine(NamedTuple):
+    """Pairs whose values are counted in buckets, where brackets that surely hold their medians would hold more values
+    than there is room for.
+
+    With u = (x - mid) / width, bucket (1 + u / (1 + |u|)) buckets / 2: half of them lie within a width of the middle,
+    the others reach everywhere.
+    """
+
+    pair: np.ndarray  # i64 [u], ascending
+    place: np.ndarray  # i32 [k * d]: index into `pair`, or -1
+    mid: np.ndarray  # f64 [u]
+    per: np.ndarray  # f64 [u]: 1 / width
+    buckets: int
+
+    def edges(self, at: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the range of the buckets first ... last of pairs[at], f64, and a little beyond."""
+        low, high = (self._edge(at, bound) for bound in (first, last + 1))
+        blur = 1e-14 * (np.abs(self.mid[at]) + 1 / self.per[at])
+        return low - blur - 1e-14 * np.abs(low), high + blur + 1e-14 * np.abs(high)
+
+    def _edge(self, at: np.ndarray, bucket: np.ndarray) -> np.ndarray:
+        share = 2 * bucket / self.buckets - 1
+        with np.errstate(divide="ignore"):
+            return self.mid[at] + share / (1 - np.abs(share)) / self.per[at]
+
+
 class Brackets(NamedTuple):
     """Of every pair of cluster and feature, [k * d] in the rows' dtype; those of `feature` are open."""
 
@@ -19,6 +45,7 @@ class Brackets(NamedTuple):
     feature: np.ndarray  # i64
     magic: np.ndarray  # f64 [K]: grids of exact sums of weights
     room: float  # values to a row that may be kept
+    fine: Fine | None = None
 
     def opened(self, pairs: np.ndarray) -> Brackets:
         """The same with these pairs open, i64, ascending.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .base import Array
-from .brackets import Brackets
+from .brackets import Brackets, Fine
 from .kernels import ranks, whole
 from .statistics import Inside, Ranks
 from .threads import run, thread_count
@@ -34,7 +34,15 @@ def rank(X: Array, weight: Array, label: Array, brackets: Brackets) -> Ranks:
         below, equal = (part.sum(axis=0, dtype=np.float64)[:, None] for part in (counts, ties))
         mass = np.bincount(label, minlength=k).astype(np.float64)[:, None]
     parts = tuple(Inside(pairs[t, :m].copy(), values[t, :m].copy(), heavy[t, :m].copy()) for t, m in enumerate(filled))
-    return Ranks(below, equal, mass, lost.sum(axis=0, dtype=np.int64), parts)
+    fine = None if brackets.fine is None else count_fine(X, label, brackets.fine)
+    return Ranks(below, equal, mass, lost.sum(axis=0, dtype=np.int64), parts, fine)
+
+
+def count_fine(X: Array, label: Array, fine: Fine) -> np.ndarray:
+    """Rows in each bucket, i64 [u, buckets]."""
+    counts = np.zeros((thread_count(), len(fine.pair), fine.buckets), np.int32)
+    run(ranks.fine_pass, X, label, fine.place, fine.mid, fine.per, counts)
+    return counts.sum(axis=0, dtype=np.int64)
 
 
 def middles(X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

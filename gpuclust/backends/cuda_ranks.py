@@ -7,7 +7,7 @@ import functools
 import cupy
 import numpy as np
 
-from .brackets import Brackets
+from .brackets import Brackets, Fine
 from .cuda_memory import send, tiles
 from .statistics import Array, Inside, Ranks
 
@@ -18,12 +18,14 @@ def rank(X: Array, weight: Array | None, label: Array, brackets: Brackets) -> Ra
     low, mid, high = (send(table) for table in brackets[:3])
     is_open = np.zeros(size, bool)
     is_open[np.repeat(np.arange(k), np.diff(brackets.start)) * d + brackets.feature] = True
-    open_, magic = send(is_open), brackets.magic
+    open_, magic, fine = send(is_open), brackets.magic, brackets.fine
+    tables = () if fine is None else tuple(send(table) for table in (fine.place, fine.mid, fine.per))
 
     def step(start: int, stop: int) -> Ranks:
         own = label[start:stop].astype(np.int64)
         mass = None if weight is None else weight[start:stop]
         pair = (own[:, None] * d + cupy.arange(d)).reshape(-1)
+        counts = None if fine is None else _fine(X[start:stop].reshape(-1), pair, fine, *tables)
         at = cupy.flatnonzero(open_[pair])
         x, pair = X[start:stop].reshape(-1)[at], pair[at]
         heavy = None if mass is None else mass[at // d]
@@ -40,9 +42,20 @@ def rank(X: Array, weight: Array | None, label: Array, brackets: Brackets) -> Ra
             _mass(pair[which], None if heavy is None else heavy[which], magic, size)
             for which in (cupy.flatnonzero(below), cupy.flatnonzero(equal))
         )
-        return Ranks(less, same, _mass(own, mass, magic, k), lost, (rows,))
+        return Ranks(less, same, _mass(own, mass, magic, k), lost, (rows,), counts)
 
     return functools.reduce(Ranks.merge, tiles(n, 64 * d, step))
+
+
+def _fine(x: Array, pair: Array, fine: Fine, place: Array, mid: Array, per: Array) -> np.ndarray:
+    """Rows in each bucket, i64 [u, buckets]."""
+    width, at = fine.buckets, place[pair]
+    known = cupy.flatnonzero(at >= 0)
+    at = at[known].astype(np.int64)
+    u = (x[known].astype(np.float64) - mid[at]) * per[at]
+    u = cupy.minimum(cupy.maximum(u, -1e300), 1e300)
+    bucket = cupy.minimum((1.0 + u / (1.0 + cupy.abs(u))) * (width / 2), width - 1.0).astype(np.int64)
+    return cupy.bincount(at * width + bucket, minlength=len(fine.pair) * width).get().reshape(-1, width)
 
 
 def _mass(target: Array, heavy: Array | None, magic: np.ndarray, size: int) -> np.ndarray:

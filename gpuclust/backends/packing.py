@@ -124,8 +124,8 @@ def _shortened_abs(placed: np.ndarray, real: np.ndarray) -> Shortened:
     base = -(whole.sum(axis=1).astype(np.int64) >> 1)
     panels = whole.reshape(-1, PANEL, whole.shape[1]).transpose(0, 2, 1)
     return Shortened(
-        _twice(panels).ravel(), np.where(usable, np.float32(0), np.float32(np.inf)), astray, _twice(base), per_unit,
-        float(np.min(norm, where=real & ~usable, initial=np.inf)) * (1 - 2.0**-22),
+        _twice(panels).ravel(), np.where(usable, np.float32(0), np.float32(np.inf)), astray, _twice(base),
+        float(per_unit), float(np.min(norm, where=real & ~usable, initial=np.inf)) * (1 - 2.0**-22),
     )  # fmt: skip
 
 

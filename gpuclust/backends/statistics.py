@@ -113,11 +113,13 @@ class Ranks:
     total: np.ndarray  # f64 [k, K]: mass of the cluster
     lost: np.ndarray  # i64 [k * d]: values inside for which there was no room
     inside: tuple[Inside, ...]
+    fine: np.ndarray | None  # i64 [u, buckets]: rows in the buckets of `brackets.Fine`
 
     def merge(self, other: Ranks) -> Ranks:
+        fine = None if self.fine is None or other.fine is None else self.fine + other.fine
         return Ranks(
             self.less + other.less, self.same + other.same, self.total + other.total, self.lost + other.lost,
-            self.inside + other.inside,
+            self.inside + other.inside, fine,
         )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def plan(n_rows: int | None, row_bytes: int, statistics: int, chunk_size: int | 
 
 def brackets_bytes(clusters: int, n_features: int, itemsize: int, weighted: bool) -> int:
     """What brackets, their counts (of which two are merged at a time) and centres take, feature by feature."""
-    kept, opened, centers, order = 6 * itemsize + 8 * 8, 3 * itemsize + 8 + 2, 4 * 8, 2 * 8
+    kept, opened, centers, order = 6 * itemsize + 10 * 8, 3 * itemsize + 8 + 2 + 4 * 8, 4 * 8, 2 * 8
     counts = (2 + thread_count()) * (2 * 8 * WEIGHT_LEVELS if weighted else 12) + 3 * 8
     return (kept + opened + centers + order + counts) * clusters * n_features
 

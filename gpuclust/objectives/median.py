@@ -14,7 +14,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from ..backends.base import Backend, Bounds, Centers, Chunk
+from ..backends.base import Array, Backend, Bounds, Centers, Chunk
 from ..backends.brackets import Brackets
 from ..backends.frame import Frame
 from ..backends.kernels import solve
@@ -28,6 +28,7 @@ from .search import MANY_ROWS, SAMPLE_BYTES, SAMPLE_ROWS, Search
 
 ROOM_BYTES = 20 << 20  # for the values inside brackets, which are held two and a half times while they are ordered
 ROOM_ROW_BYTES = 4  # and as many more to every row
+SPARE_ROW_BYTES = 3  # of a budget's, to every row: what seeding needed, two and a half times
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,13 @@ class Median:
         centers = np.ascontiguousarray(centers, np.float64)
         pruning = Pruning.start(layout.groups, k, d, source.n_rows, Metric.MANHATTAN)
         select = source.backend.selects and source.whole is not None
-        search = None if select else _search(source, frame, k)
+        search = None if select else _search(source, frame, centers)
         objective = cls(frame, layout, source.dtype, lower, search)
         return objective, Medians(centers, np.zeros((2, 1)), pruning, Drift.none(layout))
 
     def begin(self, backend: Backend, params: Medians) -> Stage:
         centers = backend.pack(params.centers, self.frame, self.layout, params.drift)
-        search, brackets = self.search, None
-        if search is not None and search.ready:
-            brackets = search.open(np.arange(len(search.state.need)))
+        brackets = None if self.search is None else self.search.ask()
         return Stage(centers._replace(bounds=params.pruning.bounds), brackets)
 
     def partial(self, backend: Backend, chunk: Chunk, stage: Stage) -> Placed:
@@ -162,26 +161,14 @@ class Median:
         self, search: Search, source: Source, delta: Placed, shape: tuple[int, int], relocated: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The middle values f64 [k, d], found in brackets; NaN for clusters without mass."""
-        (k, d), flow, rows = shape, delta.moves.flow, delta.cost.rows
+        d, flow, rows = shape[1], delta.moves.flow, delta.cost.rows
         left = search.begin()
-        if not search.ready:
-            self._guess(search, source, k, rows)
         if delta.ranks is not None:  # what the pass told of clusters with relocated rows no longer holds
             again = np.isin(left // d, relocated)
             left = np.union1d(left[again], search.settle(left[~again], delta.ranks, rows, flow))
         while len(left):
             left = search.settle(left, source.fold(ranks, search.open(left)), rows, flow)
         return search.state.one.reshape(shape), search.state.two.reshape(shape)
-
-    def _guess(self, search: Search, source: Source, k: int, rows: np.ndarray) -> None:
-        """The first brackets, from a sample."""
-        n = source.n_rows
-        most = SAMPLE_BYTES if source.bound_bytes is None else min(SAMPLE_BYTES, source.bound_bytes // 2)
-        m = min(n, max(MANY_ROWS, SAMPLE_ROWS * k), max(k, most // (source.n_features * self.dtype.itemsize)))
-        index = ((np.arange(m) + np.random.default_rng(0).uniform(size=m)) * (n / m)).astype(np.int64)
-        backend = source.backend
-        X = backend.to_host(source.gather(index)[0])
-        search.guess(X, backend.to_host(source.rows("label")[backend.upload(index, np.int64)]), rows)
 
     def _relocate(self, source: Source, delta: Placed, centers: np.ndarray) -> np.ndarray:
         """Give each empty cluster one row: highest cost first, lowest row on ties, never cost 0. The clusters that this
@@ -196,14 +183,29 @@ class Median:
         return np.union1d(empty[:m], top.label[:m]).astype(np.int64)
 
 
-def _search(source: Source, frame: Frame, k: int) -> Search:
-    """A search that keeps as many values as there is room for."""
+def _search(source: Source, frame: Frame, centers: np.ndarray) -> Search:
+    """A search that keeps as many values as there is room for; its first brackets are those of a sample."""
+    k, d = centers.shape
     entry = 4 + source.dtype.itemsize + 8 * source.weighted
     spare = ROOM_BYTES + ROOM_ROW_BYTES * source.n_rows
     if source.bound_bytes is not None:
-        spare = min(spare, source.bound_bytes // 2)
+        spare = min(spare, source.bound_bytes // 2 + SPARE_ROW_BYTES * source.n_rows)
     magic = np.ascontiguousarray(frame.magic[:, -1]) if source.weighted else np.zeros(1)
-    return Search.blank(k, source.n_features, source.dtype, magic, spare / entry / source.n_rows, source.n_rows)
+    search = Search.blank(k, d, source.dtype, magic, spare / entry / source.n_rows, source.n_rows)
+    X = _sample(source, k)
+    stage = source.backend.pack(centers, frame, Layout.build(centers, 1), None)
+    label = source.backend.to_host(source.backend.nearest(X, stage))
+    search.guess(source.backend.to_host(X), label, np.bincount(label, minlength=k) * (source.n_rows / len(label)))
+    return search
+
+
+def _sample(source: Source, k: int) -> Array:
+    """Rows here and there, on the device: as many as tell the medians of k clusters roughly."""
+    n = source.n_rows
+    most = SAMPLE_BYTES if source.bound_bytes is None else min(SAMPLE_BYTES, source.bound_bytes // 2)
+    m = min(n, max(MANY_ROWS, SAMPLE_ROWS * k), max(k, most // (source.n_features * source.dtype.itemsize)))
+    index = ((np.arange(m) + np.random.default_rng(0).uniform(size=m)) * (n / m)).astype(np.int64)
+    return source.gather(index)[0]
 
 
 def middle(one: np.ndarray, two: np.ndarray, lower: bool) -> np.ndarray:

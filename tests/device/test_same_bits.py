@@ -9,6 +9,7 @@ from laws.oracle import direct_labels
 from laws.runs import assert_same_bits, differences, fit, streams
 
 from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians
+from gpuclust.objectives import median
 
 from .runs import both, device_array
 
@@ -28,6 +29,22 @@ def test_medians_are_those_of_the_cpu(cuda, rng, kind, weights, dtype):
     for n, d, k in ((45, 1, 3), (400, 9, 11)):
         X, weight = KINDS[kind](rng, n, d, dtype), WEIGHTS[weights](rng, n)
         assert_same_bits(*both(X, weight, estimator=KMedians, init=X[:k], max_iter=5, tol=0))
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_medians_found_by_buckets(cuda, rng, monkeypatch, dtype):
+    """Room for one value in 30: the counts in buckets, and so the passes, are those of the CPU."""
+    from gpuclust.backends import cuda_ranks
+
+    X, counted, fine = blobs(rng, 3000, 6, dtype), [], cuda_ranks._fine
+    monkeypatch.setattr(cuda_ranks, "_fine", lambda *args: counted.append(1) or fine(*args))
+    monkeypatch.setattr(median, "ROOM_ROW_BYTES", 0)
+    monkeypatch.setattr(median, "ROOM_BYTES", X.size * 12 // 30)
+    how = {"estimator": KMedians, "init": X[:5], "max_iter": 6, "tol": 0, "chunk_size": 900}
+    on_gpu, on_cpu = fit(X, device="cuda", **how), fit(X, **how)
+    assert_same_bits(on_gpu, on_cpu)
+    assert on_gpu.n_passes_ == on_cpu.n_passes_
+    assert len(counted) > 6
 
 
 @pytest.mark.parametrize("init", ["k-means++", "k-means||"])

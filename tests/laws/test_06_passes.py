@@ -51,7 +51,7 @@ def test_hardly_two_passes_an_iteration(rng, inside, case, streamed, tmp_path):
 
 @pytest.mark.parametrize("order", ["shuffled", "by cluster"])
 def test_little_room_costs_passes_but_not_many(rng, monkeypatch, inside, order, tmp_path):
-    """Room for one value in 300: probes tell where the medians lie before brackets are opened."""
+    """Room for one value in 300: buckets tell where the medians lie before brackets are opened."""
     X = blobs(rng, 60_000, 20, np.float32)
     if order == "by cluster":
         X = X[np.argsort(fit(X, None, KMedians, n_clusters=20, max_iter=3).labels_, kind="stable")]
@@ -64,6 +64,21 @@ def test_little_room_costs_passes_but_not_many(rng, monkeypatch, inside, order, 
     model = fit(gpuclust.stream(path), None, KMedians, init=start, tol=0, max_iter=6, chunk_size=5000)
     np.testing.assert_array_equal(model.cluster_centers_, expected.cluster_centers_)
     np.testing.assert_array_equal(model.labels_, expected.labels_)
-    assert model.n_passes_ <= 20 * model.n_iter_
+    assert model.n_passes_ <= 8 * model.n_iter_
     chunks, threads = 12, 16
     assert max(number for _, number in inside) <= X.size // 300 + 1024 * chunks * threads
+
+
+@pytest.mark.parametrize("kind", ["blobs", "overlapping", "integers"])
+def test_hardly_two_passes_an_iteration_with_a_quarter_of_the_memory(rng, kind, tmp_path):
+    X = {
+        "blobs": lambda: rng.normal(size=(20, 64))[rng.integers(20, size=200_000)] * 2 + rng.normal(size=(200_000, 64)),
+        "overlapping": lambda: rng.normal(size=(200_000, 64)),
+        "integers": lambda: np.round(8 * rng.normal(size=(200_000, 64))),
+    }[kind]().astype(np.float32)
+    path = write_npy(tmp_path / "x.npy", X)
+    with gpuclust.config_context(memory=X.nbytes // 4):
+        model = fit(gpuclust.stream(path), None, KMedians, init=X[:20], tol=0, max_iter=12)
+    expected = fit(X, None, KMedians, init=X[:20], tol=0, max_iter=12)
+    np.testing.assert_array_equal(model.cluster_centers_, expected.cluster_centers_)
+    assert model.n_passes_ <= 2.1 * model.n_iter_ + 2

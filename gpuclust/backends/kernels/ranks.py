@@ -132,3 +132,27 @@ def weighted_rank_pass(
                 elif x <= high[place]:
                     at = _keep(base + f, x, w, at, pair, value, load, loss)
         filled[t] = at
+
+
+@njit(inline="always")
+def _bucket(value, mid, per, half):
+    u = min(max((value - mid) * per, -1e300), 1e300)
+    return np.uintp(min((1.0 + u / (1.0 + abs(u))) * half, 2.0 * half - 1.0))
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def fine_pass(X, label, place, mid, per, counts, threads):
+    """Count the values of pairs in buckets (`brackets.Fine`): place i32 [k * d], mid, per f64 [u] IN; counts i32
+    [threads, u, buckets] OUT +=.
+    """
+    n, d = X.shape
+    half = counts.shape[2] / 2
+    for t in prange(threads):
+        mine = counts[t]
+        for i in range(n * t // threads, n * (t + 1) // threads):
+            base = np.uintp(label[i]) * np.uintp(d)
+            for f in range(d):
+                q = place[base + np.uintp(f)]
+                if q >= 0:
+                    at = np.uintp(q)
+                    mine[at, _bucket(np.float64(X[i, f]), mid[at], per[at], half)] += 1
