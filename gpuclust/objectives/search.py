@@ -193,11 +193,12 @@ class Search:
         first = np.where(np.isnan(state.one[pairs]), np.argmax(upto > (n - 1) // 2, axis=1) - 1, last)
         row = np.arange(len(pairs))
         low, high = fine.edges(at, first, last)
-        limit = np.finfo(dtype).max
+        most = np.where(state.tries[pairs] < medians.HURRY, np.finfo(dtype).max, state.ceil[pairs])
         with np.errstate(over="ignore"):
-            low, high = low.astype(dtype), high.astype(dtype)
-        state.floor[pairs] = np.maximum(np.nextafter(low, dtype.type(-np.inf)), -limit)
-        state.ceil[pairs] = np.minimum(np.nextafter(high, dtype.type(np.inf)), limit)
+            low = np.nextafter(low.astype(dtype), dtype.type(-np.inf))
+            high = np.nextafter(high.astype(dtype), dtype.type(np.inf))
+        state.floor[pairs] = np.maximum(low, state.floor[pairs])  # the ceiling may be that of the lower median alone:
+        state.ceil[pairs] = np.minimum(high, most)  # one pass less without, as long as the counts tell more
         state.under[pairs], state.over[pairs] = upto[row, first], upto[:, -1] - upto[row, last + 1]
         state.need[pairs] = state.beside[pairs] = upto[row, last + 1] - upto[row, first]
         state.low[pairs], state.high[pairs] = state.floor[pairs], state.ceil[pairs]

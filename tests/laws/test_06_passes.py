@@ -82,3 +82,17 @@ def test_hardly_two_passes_an_iteration_with_a_quarter_of_the_memory(rng, kind, 
     expected = fit(X, None, KMedians, init=X[:20], tol=0, max_iter=12)
     np.testing.assert_array_equal(model.cluster_centers_, expected.cluster_centers_)
     assert model.n_passes_ <= 2.1 * model.n_iter_ + 2
+
+
+def test_far_more_rows_share_a_median_than_there_is_room_for(rng, monkeypatch, tmp_path):
+    """A number of many digits, whose neighbours have fewer."""
+    levels = np.nextafter(np.array([0.1, 0.3, 0.7, 1.1, 2.3, 5.9], np.float32), np.float32(9))
+    X = levels[rng.integers(0, 6, (30_000, 3))] + np.float32(3) * rng.integers(0, 3, (30_000, 1)).astype(np.float32)
+    start = X[rng.choice(len(X), 6, replace=False)] + np.float32(0.05)
+    expected = fit(X, None, KMedians, init=start, tol=0, max_iter=8)
+    monkeypatch.setattr(objective, "ROOM_ROW_BYTES", 0)
+    monkeypatch.setattr(objective, "ROOM_BYTES", 8 * X.size // 100)
+    path = write_npy(tmp_path / "x.npy", X)
+    model = fit(gpuclust.stream(path), None, KMedians, init=start, tol=0, max_iter=8, chunk_size=3000)
+    np.testing.assert_array_equal(model.cluster_centers_, expected.cluster_centers_)
+    assert model.n_passes_ <= 5 * model.n_iter_ + 2
