@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from gpuclust.backends import cpu, cpu_ranks, threads
-from gpuclust.objectives import search
 
 pytest.register_assert_rewrite("laws.runs")
 
@@ -37,7 +36,7 @@ def pretend_threads(monkeypatch):
     """Return a function that makes the kernels cut their work for so many threads, whatever the machine has."""
 
     def pretend(count):
-        for module in (threads, cpu, cpu_ranks, search):
+        for module in (threads, cpu, cpu_ranks):
             monkeypatch.setattr(module, "thread_count", lambda: count)
 
     return pretend

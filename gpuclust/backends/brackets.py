@@ -19,20 +19,23 @@ class Fine(NamedTuple):
 
     pair: np.ndarray  # i64 [u], ascending
     place: np.ndarray  # i32 [k * d]: index into `pair`, or -1
-    mid: np.ndarray  # f64 [u]
-    per: np.ndarray  # f64 [u]: 1 / width
+    mid: np.ndarray  # f64 [k * d]
+    per: np.ndarray  # f64 [k * d]: 1 / width
     buckets: int
 
-    def edges(self, at: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the range of the buckets first ... last of pairs[at], f64, and a little beyond."""
-        low, high = (self._edge(at, bound) for bound in (first, last + 1))
-        blur = 1e-14 * (np.abs(self.mid[at]) + 1 / self.per[at])
-        return low - blur - 1e-14 * np.abs(low), high + blur + 1e-14 * np.abs(high)
+    def edges(self, pairs: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the range of the buckets first ... last of `pairs`, f64, and a little beyond."""
+        (low, before), (high, behind) = (self._edge(pairs, bound) for bound in (first, last + 1))
+        return low - before, high + behind
 
-    def _edge(self, at: np.ndarray, bucket: np.ndarray) -> np.ndarray:
+    def _edge(self, pairs: np.ndarray, bucket: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where a bucket begins, and above by how much rounding blurs that: u changes by (1 + |u|)^2 times what the
+        bucket does."""
         share = 2 * bucket / self.buckets - 1
         with np.errstate(divide="ignore"):
-            return self.mid[at] + share / (1 - np.abs(share)) / self.per[at]
+            far = 1 / (1 - np.abs(share))
+            blur = 1e-14 * (np.abs(self.mid[pairs]) + far * far / self.per[pairs])
+            return self.mid[pairs] + share * far / self.per[pairs], blur
 
 
 class Brackets(NamedTuple):

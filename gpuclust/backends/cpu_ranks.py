@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from .base import Array
 from .brackets import Brackets, Fine
 from .kernels import ranks, whole
 from .statistics import Inside, Ranks
-from .threads import run, thread_count
+from .threads import at_most, run, thread_count
+
+TABLES: Final = 4  # of counts in buckets: more threads would take room that brackets need
 
 
 def rank(X: Array, weight: Array, label: Array, brackets: Brackets) -> Ranks:
@@ -40,8 +44,9 @@ def rank(X: Array, weight: Array, label: Array, brackets: Brackets) -> Ranks:
 
 def count_fine(X: Array, label: Array, fine: Fine) -> np.ndarray:
     """Rows in each bucket, i64 [u, buckets]."""
-    counts = np.zeros((thread_count(), len(fine.pair), fine.buckets), np.int32)
-    run(ranks.fine_pass, X, label, fine.place, fine.mid, fine.per, counts)
+    with at_most(TABLES):
+        counts = np.zeros((thread_count(), len(fine.pair), fine.buckets), np.int32)
+        run(ranks.fine_pass, X, label, fine.place, fine.mid, fine.per, counts)
     return counts.sum(axis=0, dtype=np.int64)
 
 

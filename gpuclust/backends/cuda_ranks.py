@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import cupy
@@ -18,14 +19,12 @@ def rank(X: Array, weight: Array | None, label: Array, brackets: Brackets) -> Ra
     low, mid, high = (send(table) for table in brackets[:3])
     is_open = np.zeros(size, bool)
     is_open[np.repeat(np.arange(k), np.diff(brackets.start)) * d + brackets.feature] = True
-    open_, magic, fine = send(is_open), brackets.magic, brackets.fine
-    tables = () if fine is None else tuple(send(table) for table in (fine.place, fine.mid, fine.per))
+    open_, magic = send(is_open), brackets.magic
 
     def step(start: int, stop: int) -> Ranks:
         own = label[start:stop].astype(np.int64)
         mass = None if weight is None else weight[start:stop]
         pair = (own[:, None] * d + cupy.arange(d)).reshape(-1)
-        counts = None if fine is None else _fine(X[start:stop].reshape(-1), pair, fine, *tables)
         at = cupy.flatnonzero(open_[pair])
         x, pair = X[start:stop].reshape(-1)[at], pair[at]
         heavy = None if mass is None else mass[at // d]
@@ -42,20 +41,28 @@ def rank(X: Array, weight: Array | None, label: Array, brackets: Brackets) -> Ra
             _mass(pair[which], None if heavy is None else heavy[which], magic, size)
             for which in (cupy.flatnonzero(below), cupy.flatnonzero(equal))
         )
-        return Ranks(less, same, _mass(own, mass, magic, k), lost, (rows,), counts)
+        return Ranks(less, same, _mass(own, mass, magic, k), lost, (rows,), None)
 
-    return functools.reduce(Ranks.merge, tiles(n, 64 * d, step))
+    found = functools.reduce(Ranks.merge, tiles(n, 64 * d, step))
+    return found if brackets.fine is None else dataclasses.replace(found, fine=_fine(X, label, brackets.fine))
 
 
-def _fine(x: Array, pair: Array, fine: Fine, place: Array, mid: Array, per: Array) -> np.ndarray:
+def _fine(X: Array, label: Array, fine: Fine) -> np.ndarray:
     """Rows in each bucket, i64 [u, buckets]."""
-    width, at = fine.buckets, place[pair]
-    known = cupy.flatnonzero(at >= 0)
-    at = at[known].astype(np.int64)
-    u = (x[known].astype(np.float64) - mid[at]) * per[at]
-    u = cupy.minimum(cupy.maximum(u, -1e300), 1e300)
-    bucket = cupy.minimum((1.0 + u / (1.0 + cupy.abs(u))) * (width / 2), width - 1.0).astype(np.int64)
-    return cupy.bincount(at * width + bucket, minlength=len(fine.pair) * width).get().reshape(-1, width)
+    d, width = X.shape[1], fine.buckets
+    place, mid, per = (send(table) for table in (fine.place, fine.mid, fine.per))
+    total = cupy.zeros(len(fine.pair) * width, np.int64)
+
+    def step(start: int, stop: int) -> None:
+        pair = (label[start:stop].astype(np.int64)[:, None] * d + cupy.arange(d)).reshape(-1)
+        at = cupy.flatnonzero(place[pair] >= 0)
+        x, pair = X[start:stop].reshape(-1)[at], pair[at]
+        u = cupy.minimum(cupy.maximum((x.astype(np.float64) - mid[pair]) * per[pair], -1e300), 1e300)
+        bucket = cupy.minimum((1.0 + u / (1.0 + cupy.abs(u))) * (width / 2), width - 1.0).astype(np.int64)
+        total[:] += cupy.bincount(place[pair].astype(np.int64) * width + bucket, minlength=len(total))
+
+    tiles(len(X), 96 * d, step)
+    return total.get().reshape(-1, width)
 
 
 def _mass(target: Array, heavy: Array | None, magic: np.ndarray, size: int) -> np.ndarray:

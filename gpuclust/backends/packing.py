@@ -17,12 +17,13 @@ from .layout import Drift, Layout
 from .metric import Metric
 
 SHORT_FROM: Final = 32  # centres from which on a first look in 16-bit integers is taken
+SHORT_ABS: Final = 8, 4, 64  # the same for Manhattan distances: centres, and features from .. to
+PLACES: Final = 1 << 16  # of which 16 bits can tell the best
 SHORT_FEATURES: Final = 32, 1 << 16  # and features; of more, the rounded length might push one out of 16 bits
 DIFFERENCE_UP_TO: Final = 8  # features; (x - c)^2 costs twice |c|^2 - 2 x.c and needs far fewer exact rechecks
 SHORTEST: Final = 1e-60  # squared length up to which a centre is taken as the origin: far less than `margins.TINY` off
 FARTHEST: Final = 2.0**100  # Manhattan norm of a centre, scaled; rows that `certify` settles are within `bounds.FAR`
 NO_WEIGHT: Final = np.empty(0)
-SHORT_ABS: Final = 8, 4, 64  # the same for Manhattan distances: centres, and features from .. to
 
 
 class Shortened(NamedTuple):
@@ -34,8 +35,6 @@ class Shortened(NamedTuple):
     base: np.ndarray = np.empty(0, np.int32)
     per_unit: float = 1.0
     beyond: float = np.inf
-
-
 
 
 def alias(a: np.ndarray) -> np.ndarray:
@@ -79,7 +78,7 @@ def pack_centers(centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift
     if expanded and len(centers) >= SHORT_FROM and SHORT_FEATURES[0] <= d <= SHORT_FEATURES[1]:
         few = _shortened(placed, square[layout.order])
     elif form == ABSOLUTE and len(centers) >= SHORT_ABS[0] and SHORT_ABS[1] <= d <= SHORT_ABS[2]:
-        few = _shortened_abs(placed, layout.real)
+        few = _shortened_abs(placed, layout.real) if len(placed) <= PLACES else few
     return PackedCenters(
         np.ascontiguousarray(centers), np.ascontiguousarray(centers.T), panels * np.float32(-2) if expanded else panels,
         lines, few.short, few.lengths, norms, np.float32(few.astray), few.base, np.float32(few.per_unit),

@@ -26,8 +26,15 @@ def run(kernel: Callable[..., Any], *args: Any) -> Any:
 @contextmanager
 def limited(work: int) -> Iterator[None]:
     """No more threads inside the block than calls of `work` multiply-adds each are worth."""
+    with at_most(work // WORTH_A_THREAD):
+        yield
+
+
+@contextmanager
+def at_most(threads: int) -> Iterator[None]:
+    """No more threads inside the block."""
     before = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(before, work // WORTH_A_THREAD)))
+    numba.set_num_threads(max(1, min(before, threads)))
     try:
         yield
     finally:

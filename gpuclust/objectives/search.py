@@ -15,7 +15,7 @@ import numpy as np
 from ..backends.brackets import Brackets, Fine
 from ..backends.kernels import medians
 from ..backends.statistics import Inside, Ranks
-from ..backends.threads import limited, run, thread_count
+from ..backends.threads import limited, run
 
 SAMPLE_BYTES = 16 << 20  # of rows that the first brackets are guessed from
 SAMPLE_ROWS = 100  # of each cluster, or all together some more
@@ -31,8 +31,8 @@ EARLY = 3  # iterations in which many rows move
 SETTLED = 0.08  # share of all values that is kept after these at most
 SINGLE = 0.25  # share of that which one pair may take
 WORTH = 0.25  # of what is wanted, below which brackets that will mostly miss leave their room to buckets
-BUCKETS = 8, 256  # of a pair, at least and at most
-COUNTS = 2.0  # room for values that buckets may take the place of, by what they cost: one of each thread, six for sums
+BUCKETS = 8, 96  # of a pair, at least and at most: more leave the cache, and hardly save a pass
+COUNTS = 0.25  # buckets for every value that there is room for
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Search:
     def open(self, pairs: np.ndarray, *, begins: bool = False) -> Brackets:
         """What the next pass is to ask for `pairs`: their brackets, as far as there is room, else their probes."""
         state, need = self.state, self.state.need[pairs]
-        room = self.counted if self.fine is not None and not begins else self.room
+        room = max(self.counted, self.room) if self.fine is not None and not begins else self.room
         first = np.argsort(need, kind="stable") if need.sum() > room else np.arange(len(pairs))
         fits = np.cumsum(need[first]) <= room
         fits[:1] = True  # however large
@@ -127,8 +127,7 @@ class Search:
     def _buckets(self, pairs: int, kept: float) -> int:
         """How many each of so many pairs may have, when `kept` values are kept as well; weights are not counted."""
         room = self.room + 1.5 * max(self.room - kept, 0.0)
-        most = room * COUNTS / (thread_count() + 6) / max(pairs, 1)
-        return 0 if self.brackets.magic[0] > 0 else int(min(BUCKETS[1], most)) // 2 * 2
+        return 0 if self.brackets.magic[0] > 0 else int(min(BUCKETS[1], room * COUNTS / max(pairs, 1))) // 2 * 2
 
     def _fine(self, pairs: np.ndarray, kept: float) -> Fine | None:
         """Buckets for `pairs`, as far as it is known where to put them."""
@@ -137,9 +136,9 @@ class Search:
         buckets = self._buckets(len(pairs), kept)
         if not len(pairs) or buckets < BUCKETS[0]:
             return None
-        place = np.full(self.wide.shape[1], -1, np.int32)
-        place[pairs] = np.arange(len(pairs))
-        return Fine(pairs, place, self.wide[0, pairs], 1 / self.wide[1, pairs], buckets)
+        place, (mid, per) = np.full(self.wide.shape[1], -1, np.int32), np.zeros(self.wide.shape)
+        place[pairs], mid[pairs], per[pairs] = np.arange(len(pairs)), self.wide[0, pairs], 1 / self.wide[1, pairs]
+        return Fine(pairs, place, mid, per, buckets)
 
     def _spread(self, pairs: np.ndarray | slice, low: np.ndarray, high: np.ndarray) -> None:
         """Buckets for medians between low and high."""
@@ -179,7 +178,10 @@ class Search:
             self._refine(left, ranks.fine, self.fine)
         self.hold = reach / wanted
         self.wide[:, settled] = self.state.probe[settled], wanted[settled // self.d] * self.state.slope[settled]
-        self._spread(left, self.state.low[left], self.state.high[left])
+        low, high = self.state.low[left], self.state.high[left]
+        self._spread(left, low, high)
+        limit = np.finfo(dtype).max
+        self.wide[:, left[(low == -limit) | (high == limit)]] = np.nan  # halved, with probes
         return left
 
     def _refine(self, pairs: np.ndarray, counts: np.ndarray, fine: Fine) -> None:
@@ -192,15 +194,18 @@ class Search:
         last = np.argmax(upto > n // 2, axis=1) - 1
         first = np.where(np.isnan(state.one[pairs]), np.argmax(upto > (n - 1) // 2, axis=1) - 1, last)
         row = np.arange(len(pairs))
-        low, high = fine.edges(at, first, last)
-        most = np.where(state.tries[pairs] < medians.HURRY, np.finfo(dtype).max, state.ceil[pairs])
+        low, high = fine.edges(pairs, first, last)
         with np.errstate(over="ignore"):
             low = np.nextafter(low.astype(dtype), dtype.type(-np.inf))
             high = np.nextafter(high.astype(dtype), dtype.type(np.inf))
-        state.floor[pairs] = np.maximum(low, state.floor[pairs])  # the ceiling may be that of the lower median alone:
-        state.ceil[pairs] = np.minimum(high, most)  # one pass less without, as long as the counts tell more
-        state.under[pairs], state.over[pairs] = upto[row, first], upto[:, -1] - upto[row, last + 1]
-        state.need[pairs] = state.beside[pairs] = upto[row, last + 1] - upto[row, first]
+        # the ceiling may be that of the lower median alone: one pass less without, as long as the counts tell more
+        hurry = state.tries[pairs] >= medians.HURRY
+        most = np.where(hurry, state.ceil[pairs], np.finfo(dtype).max)
+        held = (upto[row, last + 1] - upto[row, first]).astype(np.float64)
+        state.under[pairs] = np.where(low > state.floor[pairs], upto[row, first], state.under[pairs])
+        state.over[pairs] = np.where(high < most, upto[:, -1] - upto[row, last + 1], state.over[pairs])
+        state.floor[pairs], state.ceil[pairs] = np.maximum(low, state.floor[pairs]), np.minimum(high, most)
+        state.need[pairs] = state.beside[pairs] = np.where(hurry, np.minimum(held, state.beside[pairs]), held)
         state.low[pairs], state.high[pairs] = state.floor[pairs], state.ceil[pairs]
         state.mid[pairs] = state.probe[pairs] = simplest(state.floor[pairs], state.ceil[pairs])
 

@@ -147,7 +147,8 @@ def test_rounding_that_moves_centers(rng, d):
     C = whole_units(rng, d)
     X = C[rng.integers(20, size=300)] + np.rint(rng.normal(size=(300, d)) * 200)
     for way in (-0.49, 0.49):
-        assert_bounds(X.astype(np.float32), np.concatenate([C[:10] + way, C[10:] - way]))
+        moved = np.concatenate([C[:10] + way, C[10:] - way])
+        assert np.isfinite(assert_bounds(X.astype(np.float32), moved)).all()
 
 
 @pytest.mark.parametrize("d", WIDTHS_ABS)
@@ -192,3 +193,9 @@ def test_finite_rows_that_float32_cannot_hold_are_labelled(rng):
     model = fit(X, init=X[:40], max_iter=2)
     X[7] *= 1e150
     np.testing.assert_array_equal(model.predict(X), direct_labels(X, model.cluster_centers_))
+
+
+def test_more_centers_than_16_bits_can_name(rng):
+    X = rng.normal(size=(65_600, 4)).astype(np.float32)
+    rows = np.concatenate([X[:50], X[-50:]]) + np.float32(1e-3)
+    assert_predicts(rows, X, KMedians)

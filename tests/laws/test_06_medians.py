@@ -63,14 +63,14 @@ def test_fuzz(seed):
     assert_follows_plain_lloyd(X, start, 3, weight, bool(rng.integers(2)))
 
 
-@pytest.fixture(params=["no room", "no sample", "halved", "misjudged"])
+@pytest.fixture(params=["no room", "little room", "no sample", "halved", "misjudged"])
 def cramped(request, monkeypatch):
-    """Brackets that miss or overflow: room for hardly any value, no sample, no guess but halving what is possible; room
-    is thought to be where none is.
+    """Brackets that miss or overflow: room for hardly any value, or for buckets only, no sample, no guess but halving
+    what is possible; room is thought to be where none is.
     """
-    monkeypatch.setattr(objective, "ROOM_ROW_BYTES", 0)
+    monkeypatch.setattr(objective, "ROOM_ROW_BYTES", 1 if request.param == "little room" else 0)
     monkeypatch.setattr(objective, "ROOM_BYTES", 0)
-    if request.param != "no room":
+    if not request.param.endswith("room"):
         monkeypatch.setattr(search, "SMALL", 1 << 40)
     if request.param == "misjudged":
         blank = search.Search.blank

@@ -88,9 +88,10 @@ def _settle_bounded(X, rows, m, label, upper, lower, lowers, tight, cen, form, s
             j = np.int32(nearest_direct(X, i, cen.centers_t, work, form == ABSOLUTE))
             far = work[j] if form == ABSOLUTE else np.sqrt(work[j])
             bound = np.float32(far * cen.scale) * UP
-        least = others[r] if ahead == j else low[r]
+        known = ahead == j and (scored[r] or j != old)  # padding that scored best goes by the name of centre 0
+        least = others[r] if known else low[r]
         if group.shape[0] > 1:
-            if ahead == j:
+            if known:
                 g = group_of[j]
                 lowers[i, g] = since_lower(others[r], group[g])
             if j != old and not scored[r]:

@@ -34,7 +34,7 @@ class PackedCSR(NamedTuple):
     start: Any  # f32 [padded k]: |c|^2, scaled; +inf for padding
     norms: Any  # f64 [k]: upper bounds of |c|, scaled
     widest: Any  # their largest
-    own: Any  # f32 [k]: what loosens the rows' bounds, as in `assign.PackedCenters`
+    own: Any  # f32 [k]: what loosens the rows' bounds, as in `scores.PackedCenters`
     other: Any
     apart: Any
     scale: Any  # f64, a power of two

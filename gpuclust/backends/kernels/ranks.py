@@ -14,6 +14,7 @@ from .sums import add_pieces
 from .tile import I32, _data
 
 STRIP = 8  # features at once
+FEATURES, ROWS = 16, 512  # whose buckets are counted together
 
 
 @intrinsic
@@ -134,25 +135,31 @@ def weighted_rank_pass(
         filled[t] = at
 
 
-@njit(inline="always")
-def _bucket(value, mid, per, half):
-    u = min(max((value - mid) * per, -1e300), 1e300)
-    return np.uintp(min((1.0 + u / (1.0 + abs(u))) * half, 2.0 * half - 1.0))
+@njit
+def _buckets_of(row, mid, per, half, slot):
+    """slot <- the bucket of each value; see `brackets.Fine`."""
+    for g in range(slot.shape[0]):
+        u = min(max((np.float64(row[g]) - mid[g]) * per[g], -1e300), 1e300)
+        slot[g] = np.int32(min((1.0 + u / (1.0 + abs(u))) * half, 2.0 * half - 1.0))
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def fine_pass(X, label, place, mid, per, counts, threads):
-    """Count the values of pairs in buckets (`brackets.Fine`): place i32 [k * d], mid, per f64 [u] IN; counts i32
-    [threads, u, buckets] OUT +=.
+    """Count the values of pairs in buckets (`brackets.Fine`): place i32, mid, per f64 [k * d] IN; counts i32 [threads,
+    u, buckets] OUT +=. A few features of some rows at a time: their counts and the rows stay in the cache.
     """
     n, d = X.shape
-    half = counts.shape[2] / 2
+    width = np.uintp(counts.shape[2])
     for t in prange(threads):
-        mine = counts[t]
-        for i in range(n * t // threads, n * (t + 1) // threads):
-            base = np.uintp(label[i]) * np.uintp(d)
-            for f in range(d):
-                q = place[base + np.uintp(f)]
-                if q >= 0:
-                    at = np.uintp(q)
-                    mine[at, _bucket(np.float64(X[i, f]), mid[at], per[at], half)] += 1
+        mine, slots = counts[t].ravel(), np.empty(FEATURES, np.int32)
+        begin, end = n * t // threads, n * (t + 1) // threads
+        for start in range(begin, end, ROWS):
+            for first in range(0, d, FEATURES):
+                slot = slots[: min(FEATURES, d - first)]
+                for i in range(start, min(start + ROWS, end)):
+                    at = label[i] * d + first
+                    _buckets_of(X[i, first:], mid[at:], per[at:], width / 2, slot)
+                    for g in range(slot.shape[0]):
+                        q = place[np.uintp(at + g)]
+                        if q >= 0:
+                            mine[np.uintp(q) * width + np.uintp(slot[g])] += 1

@@ -61,10 +61,10 @@ class Room(NamedTuple):
     pairs: Any
     factor: Any
     error: Any
-    laid: Any  # both as they were laid out
+    laid: Any  # factor and error as they were laid out (ABSOLUTE: the error, in units)
     slack: Any
-    halves: Any  # tiles of 32 rows in 16-bit integers
-    least: Any  # u16 [4, places]: their best two and the index of the best; minus half their sums
+    halves: Any  # ABSOLUTE: tiles of 32 rows in 16-bit integers
+    least: Any  # ABSOLUTE: u16 [4, places]: their best two and the index of the best; minus half their sums
 
 
 class State(NamedTuple):
@@ -81,16 +81,20 @@ class State(NamedTuple):
 @njit
 def make_room(batch, d, k, form, short):
     """Scratch of one thread."""
-    f32, some = np.float32, batch if short else 0
+    f32, some, places = np.float32, 0, 0
+    if short and form == ABSOLUTE:
+        places = batch + LANES  # tiles of 32
+    elif short:
+        some = batch
     pairs = np.empty((some, short_pitch(d) // 2), f32)
     return Room(
         np.empty((batch, padded(d)), f32), np.empty(batch * d, f32), np.empty(batch, f32), np.empty(batch, f32),
         np.empty(batch, np.int64),
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
         np.empty(batch, np.bool_), np.empty(batch, f32), np.empty(k), np.empty(TRIALS * QUAD, f32),
-        pairs.view(np.int16), pairs, np.empty(some, f32), np.empty(some, f32), np.empty((2, some + LANES), f32),
-        np.empty(batch, f32), np.empty((some + LANES) * d if form == ABSOLUTE else 0, np.int16),
-        np.empty((4, some + LANES), np.uint16),
+        pairs.view(np.int16), pairs, np.empty(some, f32), np.empty(some + places, f32),
+        np.empty((2, some + places), f32), np.empty(batch, f32), np.empty(places * d, np.int16),
+        np.empty((4, places), np.uint16),
     ), State(
         np.empty(batch, f32), np.empty(batch, f32), np.empty(batch, np.int32), np.empty(batch, f32),
         np.empty(batch, np.bool_), np.empty(batch, np.int32),
