@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # Numba's cache gives two processes that save at once one file for two types
+    place = Path(__file__).parent.parent / ".pytest_cache" / "numba" / os.environ["PYTEST_XDIST_WORKER"]
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(place))
+
 import numba
 import numpy as np
 import pytest

@@ -17,9 +17,9 @@ from .layout import Drift, Layout
 from .metric import Metric
 
 SHORT_FROM: Final = 32  # centres from which on a first look in 16-bit integers is taken
+SHORT_FEATURES: Final = 32, 1 << 16  # and features; of more, the rounded length might push one out of 16 bits
 SHORT_ABS: Final = 8, 4, 64  # the same for Manhattan distances: centres, and features from .. to
 PLACES: Final = 1 << 16  # of which 16 bits can tell the best
-SHORT_FEATURES: Final = 32, 1 << 16  # and features; of more, the rounded length might push one out of 16 bits
 DIFFERENCE_UP_TO: Final = 8  # features; (x - c)^2 costs twice |c|^2 - 2 x.c and needs far fewer exact rechecks
 SHORTEST: Final = 1e-60  # squared length up to which a centre is taken as the origin: far less than `margins.TINY` off
 FARTHEST: Final = 2.0**100  # Manhattan norm of a centre, scaled; rows that `certify` settles are within `bounds.FAR`
