@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import os
+import tempfile
 from pathlib import Path
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # Numba's cache gives two processes that save at once one file for two types
-    place = Path(__file__).parent.parent / ".pytest_cache" / "numba" / os.environ["PYTEST_XDIST_WORKER"]
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(place))
 
 import numba
 import numpy as np
 import pytest
+from numba.core.caching import IndexDataCacheFile
 
 from gpuclust.backends import cpu, cpu_ranks, threads
 
 pytest.register_assert_rewrite("laws.runs")
+
+
+def one_at_a_time(method):
+    """Numba gives two processes that save a kernel at once, for two types, one file: the second is run for both."""
+
+    @functools.wraps(method)
+    def locked(*args):
+        with open(Path(tempfile.gettempdir()) / "gpuclust-tests.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return method(*args)
+
+    return locked
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    IndexDataCacheFile.save = one_at_a_time(IndexDataCacheFile.save)
+    IndexDataCacheFile.load = one_at_a_time(IndexDataCacheFile.load)
 
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["f32", "f64"])
