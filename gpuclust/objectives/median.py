@@ -28,7 +28,7 @@ from .search import MANY_ROWS, SAMPLE_BYTES, SAMPLE_ROWS, Search
 
 ROOM_BYTES = 20 << 20  # for the values inside brackets, which are held two and a half times while they are ordered
 ROOM_ROW_BYTES = 4  # and as many more to every row
-SPARE_ROW_BYTES = 3  # of a budget's, to every row: what seeding needed, two and a half times
+SPARE_ROW_BYTES = 2  # of a budget's, to every row: what seeding needed, two and a half times, and buckets
 
 
 @dataclass(frozen=True)
