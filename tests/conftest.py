@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import tempfile
@@ -20,6 +19,7 @@ pytest.register_assert_rewrite("laws.runs")
 
 def one_at_a_time(method):
     """Numba gives two processes that save a kernel at once, for two types, one file: the second is run for both."""
+    import fcntl
 
     @functools.wraps(method)
     def locked(*args):
@@ -30,7 +30,7 @@ def one_at_a_time(method):
     return locked
 
 
-if "PYTEST_XDIST_WORKER" in os.environ:
+if "PYTEST_XDIST_WORKER" in os.environ and os.name == "posix":
     IndexDataCacheFile.save = one_at_a_time(IndexDataCacheFile.save)
     IndexDataCacheFile.load = one_at_a_time(IndexDataCacheFile.load)
 

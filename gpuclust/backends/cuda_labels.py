@@ -1,7 +1,7 @@
 """Certified labels on CUDA: float32 products, float64 products, then the definition, each for fewer rows.
 
 A product gives |c|^2 - 2 x.c, centred and scaled, for a tile of rows. A row keeps its label where the gap
-between the best two exceeds the rounding error of both (`kernels.assign._margin`, expanded form; every order of
+between the best two exceeds the rounding error of both (`kernels.margins._margin`, expanded form; every order of
 summation keeps that bound). The others go to the next precision; what float64 cannot tell either is summed
 directly, features in order. Manhattan distances are summed directly from the start: they have no product.
 """

@@ -82,9 +82,9 @@ class Search:
                 continue
             sure = DEVIATIONS * np.sqrt(m)
             self.hold[j] = min(most * m / sure, 1.0)
-            (first, last), ends_ = (_middle(m, int(half / 2) + 1) for half in (min(sure, most * m), sure))
+            (first, last), (least, top) = (_middle(m, int(half / 2) + 1) for half in (min(sure, most * m), sure))
             here, held = slice(j * self.d, (j + 1) * self.d), (last - first) * rows[j] / m
-            self._spread(here, part[ends_[0]], part[ends_[1]])
+            self._spread(here, part[least], part[top])
             state.low[here], state.mid[here], state.high[here] = part[first], part[m // 2], part[last]
             state.probe[here], state.need[here] = part[m // 2], held
             state.slope[here] = np.minimum(part[last].astype(np.float64) - part[first], FAR) / held

@@ -123,8 +123,8 @@ tile_diff = intrinsic(_tile("diff"))  # score = norm + sum (x - c)^2
 def tile_max(typingctx, xt, x_off, panel, p_off, norm, half, j0, d, first, second, index, r_off):
     """`tile_diff` for Manhattan distances: score = 2 (norm + half + sum max(x, c)), half [16] from r_off.
 
-    |x - c| = 2 max(x, c) - x - c, so that with norm = -sum c / 2 and half = -sum x / 2 this is the distance. A maximum
-    and a sum use different ports; a difference and a sum would queue for the same.
+    |x - c| = 2 max(x, c) - x - c, so that with norm = -sum c / 2 and half = -sum x / 2 this is the distance: two
+    operations a pair where a difference, its size and a sum are three.
     """
     i = types.intp
 
