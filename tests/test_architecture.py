@@ -92,6 +92,31 @@ def test_numba_stays_in_the_backends(name):
     assert not [target for target, _, _ in imported(name) if target.split(".")[0] in ("numba", "llvmlite")]
 
 
+def compiled(tree):
+    """Yield the functions that Numba compiles."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any("njit" in ast.unparse(each) for each in node.decorator_list):
+            yield node
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("backends/kernels/")])
+def test_kernels_use_no_sort_of_numbas(name):
+    """Kernels from the cache may swap them for each other: see `order.py`."""
+    sorts = {"sort", "argsort", "sorted", "searchsorted", "median", "partition", "argpartition", "percentile", "unique"}
+    for function in compiled(TREES[name]):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                found = called.rpartition(".")[2]
+                assert found not in sorts or called == "sort", f"{name}:{node.lineno} {called}"
+
+
+def test_the_sorts_that_kernels_call_are_our_own():
+    from gpuclust.backends.kernels import medians, order, sketch
+
+    assert medians.sort is sketch.sort is order.sort
+
+
 @pytest.mark.parametrize("name", [n for n in FILES if not n.startswith("solvers/")])
 def test_the_fixed_point_loop_is_written_once(name):
     for node in ast.walk(TREES[name]):

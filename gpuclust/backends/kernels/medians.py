@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit, prange
 
 from .middle import count_below, middle_row, middle_weight, value
+from .order import select, sort
 
 LEAST = 16  # ranks to either side of a median that its next bracket holds at least
 HURRY = 3  # tries after which a bracket doubles what it takes
@@ -128,11 +129,14 @@ def _sampled(values, at, share):
     """(low, mid, high, held) from values that are a share of those in the bracket, the median among them likely near
     `at`.
     """
-    values.sort()
     last = len(values) - 1
     half = np.intp(max(LEAST * share, 1.5 * np.sqrt(len(values)))) + 1
     s = min(max(np.intp(at), 0), last)
-    return values[max(s - half, 0)], values[s], values[min(s + half, last)], (2 * half + 1) / share
+    first, end = max(s - half, 0), min(s + half, last)
+    select(values, 0, last, s)
+    select(values, 0, s, first)
+    select(values, s, last, end)
+    return values[first], values[s], values[end], (2 * half + 1) / share
 
 
 @njit
@@ -271,8 +275,7 @@ def _settle_one(p, part, weights, less, same, lost, total, per, magic, reach, li
     at_mid = smaller if ties > 0 else -1
     m, mass = len(part) + (ties > 0), len(part) + ties + lost
     if magic[0] > 0:
-        order = np.argsort(part)
-        part[:], weights[:] = part[order], weights[order]
+        sort(part, weights)
         s, even, below = middle_weight(weights, at_mid, less, same, total, strict, magic, cum, work)
         mass = weights.sum() + ties + lost / per
     else:

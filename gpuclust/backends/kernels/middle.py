@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from .order import select
 from .sums import add_pieces
 
 
@@ -30,33 +31,6 @@ def _against_half(cum, total, work):
 
 
 @njit
-def _select(a, low, high, k):
-    """Bring the value of rank k to a[k], smaller ones before it and larger ones after, within a[low : high + 1]."""
-    for _ in range(64):
-        if high - low < 16:
-            break
-        x, y, z = a[low], a[(low + high) >> 1], a[high]
-        pivot = max(min(x, y), min(max(x, y), z))
-        i, j = low, high
-        while i <= j:
-            while a[i] < pivot:
-                i += 1
-            while a[j] > pivot:
-                j -= 1
-            if i <= j:
-                a[i], a[j] = a[j], a[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            return
-    a[low : high + 1].sort()  # few values, or an order that the pivots do not fit
-
-
-@njit
 def value(values, s, at_mid, mid, low, high):
     """The s-th of the values in ascending order, `mid` among them at at_mid (-1: nowhere). It lies in values[low :
     high + 1].
@@ -65,7 +39,7 @@ def value(values, s, at_mid, mid, low, high):
         if s == at_mid:
             return mid
         s -= s > at_mid
-    _select(values, max(low, 0), min(high, len(values) - 1), s)
+    select(values, max(low, 0), min(high, len(values) - 1), s)
     return values[s]
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit, prange
 
-FEW = 64  # values that are sorted where they lie
+from .order import sort
+
 
 @njit
 def _upper(values, low, x):
@@ -56,21 +57,6 @@ def _resample(old, share, values, weight, total, u, out):
     out[i:] = values[m - 1] if share == 0.0 else max(values[m - 1], old[size - 1])  # lost to rounding
 
 
-@njit
-def _sort(values, weight):
-    """Sort values ascending, and their weights with them; equal values keep their order."""
-    if len(values) > FEW:
-        order = np.argsort(values, kind="mergesort")
-        values[:], weight[:] = values[order], weight[order]
-        return
-    for s in range(1, len(values)):
-        x, w, to = values[s], weight[s], s
-        while to > 0 and values[to - 1] > x:
-            values[to], weight[to] = values[to - 1], weight[to - 1]
-            to -= 1
-        values[to], weight[to] = x, w
-
-
 @njit(parallel=True, cache=True, nogil=True)
 def merge_pass(X, weight, order, start, counts, offset, kept, threads):
     """Merge rows into the sketches of their clusters.
@@ -91,7 +77,7 @@ def merge_pass(X, weight, order, start, counts, offset, kept, threads):
                 row = order[start[j] + s]
                 values[s], heavy[s] = X[row, f], weight[row] if weight.shape[0] else 1.0
                 total += heavy[s]
-            _sort(values[:m], heavy[:m])
+            sort(values[:m], heavy[:m])
             _resample(kept[j, f], counts[j] / size, values[:m], heavy[:m], total, offset[j, f], out)
             for i in range(size):
                 kept[j, f, i] = out[i]
