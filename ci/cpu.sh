@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fresh environment, lint, types, the whole suite on the CPU. Reduced fuzz counts; ci/full.sh runs the full ones.
-# Needs only Python >= 3.11 with venv, pip and a package index. PYTHON and VENV may be set.
+# Fresh environment, lint, types, the whole suite on the CPU, where every CUDA kernel is compiled and emulated.
+# Reduced fuzz counts; ci/full.sh runs the full ones. Needs Python >= 3.11 with venv, pip and a package index, and a C++
+# compiler for the emulator (without one, its tests are skipped). PYTHON, VENV and CXX may be set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv="${VENV:-.venv-ci}"
@@ -13,7 +14,7 @@ step "environment: $venv"
 "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: set PYTHON=")'
 "${PYTHON:-python3}" -m venv --clear "$venv"
 python="$venv/bin/python"
-"$python" -m pip install --quiet -e ".[test,cli,files]"
+"$python" -m pip install --quiet -e ".[test,cli,files,compile]"
 
 step "ruff"
 "$python" -m ruff check .

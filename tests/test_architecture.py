@@ -26,7 +26,7 @@ LAYERS = (
     "errors", "_version", "config", "backends.kernels", "backends", "data", "objectives", "solvers",
     "validation", "estimators", "persistence", "datasets", "cli",
 )  # fmt: skip
-MAY_IMPORT_CUPY_LATE = {"backends/select.py", "validation.py", "cli/doctor.py"}
+MAY_IMPORT_CUPY_LATE = {"backends/diagnosis.py", "validation.py", "cli/doctor.py"}
 DATA_AND_UP = ("data", "objectives", "solvers", "validation", "estimators")
 
 

@@ -1,4 +1,4 @@
-"""CUDA through CuPy: array operations and cuBLAS products on tiles, the same results as the CPU to the bit.
+"""CUDA through CuPy: our own kernels and array operations, the same results as the CPU to the bit.
 
 This file and its parts (`cuda_*.py`) are the only ones that compute with CuPy, on the current stream.
 """
@@ -16,7 +16,8 @@ import scipy.sparse as sp
 
 from ..errors import DeviceMemoryError
 from . import cuda_labels as labels
-from . import cuda_ranks
+from . import cuda_medians, cuda_ranks
+from . import cuda_moves as moves
 from . import cuda_seeding as seeding
 from . import cuda_sums as sums
 from .base import Array, Backend, Centers, Chunk
@@ -53,7 +54,7 @@ class CUDABackend(Backend):
     name: str = field(init=False)
     block_rows: int = 1 << 22
     keeps_bounds: bool = False
-    selects: bool = False
+    selects: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"cuda:{self.index}")
@@ -100,45 +101,48 @@ class CUDABackend(Backend):
     @on_device
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         """Every row is scored anew. A row counts as moved until its sums and its label are both written."""
-        k, frame, label = len(centers.host), centers.frame, chunk.rows["label"]
-        delta, magic = cupy.zeros((k, *frame.magic.shape)), send(frame.magic)
-        moved: list[int] = []
+        k, label = len(centers.host), chunk.rows["label"]
+        delta, magic = cupy.zeros((k, *centers.frame.magic.shape)), send(centers.frame.magic)
+        new, counts = self._nearest(chunk, centers), cupy.zeros(2 * k + 1, np.int64)
 
         def step(start: int, stop: int) -> None:
-            X, own = chunk.X[start:stop], label[start:stop]
+            now, own = new[start:stop], label[start:stop]
             weight = None if chunk.weight is None else chunk.weight[start:stop]
-            _move(X, weight, own, labels.nearest(X, centers.packed), magic, delta, moved)
+            groups = moves.group(now, own, k)
+            moves.add_sums(groups, chunk.X[start:stop], weight, magic, delta)
+            counts[:] += groups.counts
+            own[:] = now
 
-        tiles(len(label), 64, step)
-        return Delta(delta.get(), sum(moved), len(label))
+        tiles(len(label), 24, step)
+        entered, _left = moves.flow(counts, k)
+        return Delta(delta.get(), int(entered.sum()), len(label))
 
     @on_device
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
         k, label = len(centers.host), chunk.rows["label"]
+        new = self._nearest(chunk, centers)
+        entered, left = moves.flow(moves.count(new, label, k), k)
+        label[:] = new
+        return Moves(int(entered.sum()), len(label), entered + left)
 
-        def step(start: int, stop: int) -> Moves:
-            old, new = label[start:stop], labels.nearest(chunk.X[start:stop], centers.packed)
-            moved = cupy.flatnonzero(new != old)
-            left = old[moved]
-            ends = cupy.concatenate([new[moved], left[left >= 0]])
-            label[start:stop] = new
-            return Moves(len(moved), stop - start, cupy.bincount(ends, minlength=k).get().astype(np.int64))
-
-        return functools.reduce(Moves.merge, tiles(len(label), 64, step))
+    def _nearest(self, chunk: Chunk, centers: Centers) -> Array:
+        new = cupy.empty(len(chunk.X), np.int32)
+        labels.nearest(chunk.X, centers.packed, new)
+        return new
 
     @on_device
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
         return cuda_ranks.rank(chunk.X, chunk.weight, chunk.rows["label"], brackets)
 
     @on_device
+    def middles(self, X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return cuda_medians.middles(X, label, wanted)
+
+    @on_device
     def nearest(self, X: Array, centers: Centers) -> Array:
-        out = cupy.empty(len(X), np.int32)
-
-        def step(start: int, stop: int) -> None:
-            out[start:stop] = labels.nearest(X[start:stop], centers.packed)
-
-        tiles(len(X), 64, step)
-        return out
+        label = cupy.empty(len(X), np.int32)
+        labels.nearest(X, centers.packed, label)
+        return label
 
     @on_device
     def costs(self, X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
@@ -181,22 +185,3 @@ class CUDABackend(Backend):
     def distances(self, X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
         return labels.distances(X, centers, dtype, metric)
 
-
-def _move(
-    X: Array, weight: Array | None, label: Array, new: Array, magic: Array, delta: Array, count: list[int]
-) -> None:
-    """Write the new labels of the rows that have one, and add what they bring and take to `delta`."""
-    moved = cupy.flatnonzero(new != label)
-
-    def step(start: int, stop: int) -> None:
-        part = moved[start:stop]
-        target, origin = new[part], label[part]
-        piece = sums.pieces(X[part], None if weight is None else weight[part], magic)
-        gone = cupy.flatnonzero(origin >= 0)
-        if len(gone):
-            piece = cupy.concatenate([piece, -piece[gone]])
-        cupy.add.at(delta, cupy.concatenate([target, origin[gone]]), piece)
-        label[part] = target
-        count.append(stop - start)
-
-    tiles(len(moved), 32 * magic.size, step)

@@ -1,10 +1,4 @@
-"""Certified labels on CUDA: float32 products, float64 products, then the definition, each for fewer rows.
-
-A product gives |c|^2 - 2 x.c, centred and scaled, for a tile of rows. A row keeps its label where the gap
-between the best two exceeds the rounding error of both (`kernels.margins._margin`, expanded form; every order of
-summation keeps that bound). The others go to the next precision; what float64 cannot tell either is summed
-directly, features in order. Manhattan distances are summed directly from the start: they have no product.
-"""
+"""Certified labels and costs on CUDA: `kernels/cuda/nearest.cu` and `costs.cu` on tiles of rows."""
 
 from __future__ import annotations
 
@@ -13,173 +7,95 @@ from typing import Any, Final, NamedTuple
 import cupy
 import numpy as np
 
+from .cuda_kernels import WARPS, launch
 from .cuda_memory import send, tiles
 from .frame import Frame
 from .metric import Metric
 from .statistics import Array
 
-PRECISIONS: Final = (np.float32, np.float64)
-PROBE: Final = 64
-
-
-class Factor(NamedTuple):
-    """Centres in one precision, centred and scaled."""
-
-    product: Array  # [d, k]: -2 c
-    square: Array  # [k]: |c|^2
-    norm: Array  # [k]: upper bounds of |c|
-    delta: Array  # []: error of a score in units of (|x| + |c|)^2; inf where products are less precise
-    tiny: float  # what underflow can add
+TILE: Final = 128  # rows, and centres, of a block of `score`
+DEEP: Final = 16  # features of its steps
+STAGES: Final = 2 * 2 * TILE * (DEEP + 4) * 4  # bytes of shared memory: rows and centres of two steps
+BESTS: Final = 3 * 8 * 32 * WARPS * 4  # and each thread's best scores
+MOST_BLOCKS: Final = 4096  # of kernels that step through their rows
 
 
 class PackedCenters(NamedTuple):
-    columns: Array  # f64 [d, k], as they are
+    exact: Array  # f64 [d, k], as they are
+    columns: Array  # f32 [d, k], centred and scaled
+    rows: Array  # the same, f32 [k, d], each padded with zeros to whole tiles
     shift: Array  # X's dtype [d]
     scale: Any
-    factors: tuple[Factor, ...]  # float32, float64; none for Manhattan distances
     metric: Metric
+    slack: np.float32  # relative error of a score
 
 
 def pack(centers: np.ndarray, frame: Frame) -> PackedCenters:
     """Host centres f64 [k, d] on the device."""
-    with np.errstate(over="ignore", invalid="ignore"):  # centres far outside: inf scores, decided in float64
-        exact = (centers - frame.shift) * float(frame.scale)
-        precisions = () if frame.metric.l1 else PRECISIONS
-        factors = tuple(_factor(exact, np.dtype(dtype)) for dtype in precisions)
-    return PackedCenters(send(centers.T), send(frame.shift), frame.scale, factors, frame.metric)
+    k, d = centers.shape
+    with np.errstate(over="ignore", invalid="ignore"):  # centres far outside: infinite scores, which no label needs
+        rounded = ((centers - frame.shift) * float(frame.scale)).astype(np.float32)
+    rows = np.zeros((padded(k, TILE), padded(d, DEEP)), np.float32)
+    rows[:k, :d] = rounded
+    slack = np.float32(1.05 * (d + 8) * 2.0**-24)
+    return PackedCenters(
+        send(centers.T), send(rounded.T), send(rows), send(frame.shift), frame.scale, frame.metric, slack
+    )
 
 
-def _factor(exact: np.ndarray, dtype: np.dtype) -> Factor:
-    d = exact.shape[1]
-    rounded, info = exact.astype(dtype), np.finfo(dtype)
-    square = np.einsum("jf,jf->j", rounded, rounded, dtype=np.float64)
-    norm = np.sqrt(np.einsum("jf,jf->j", exact, exact)) * (1 + 1e-6)
-    delta = 1.05 * (d + 8) * float(info.eps) / 2
-    return Factor(
-        send(-2 * rounded.T), send(square, dtype), send(norm, dtype),
-        cupy.where(_is_precise(dtype), delta, np.inf).astype(dtype), float(info.tiny) * 4 * (d + 8),
+def padded(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def kind(metric: Metric, *arrays: Any) -> str:
+    """What names the kernels of a metric and some types."""
+    return "_".join(["l1" if metric.l1 else "l2", *(f"f{8 * np.dtype(array).itemsize}" for array in arrays)])
+
+
+def blocks_of(threads: int) -> int:
+    """Blocks for so many threads, or for as many as it takes to fill a device."""
+    return min(-(-threads // (32 * WARPS)), MOST_BLOCKS)
+
+
+def nearest(X: Array, packed: PackedCenters, label: Array) -> None:
+    """label i32 [n] <- index of the nearest centre; -1 where a value is not finite."""
+
+    def step(start: int, stop: int) -> None:
+        _nearest(X[start:stop], packed, label[start:stop])
+
+    tiles(len(X), 4 * packed.rows.shape[1] + 12, step)
+
+
+def _nearest(X: Array, packed: PackedCenters, label: Array) -> Array:
+    """The same for a tile of rows; the number of rows that float32 could not decide, i32 [1]."""
+    (n, d), k, pitch = X.shape, packed.exact.shape[1], packed.rows.shape[1]
+    image, norm = cupy.empty((padded(n, TILE), pitch), np.float32), cupy.empty(n, np.float32)
+    doubts, row, limit = cupy.zeros(1, np.int32), cupy.empty(n, np.int32), cupy.empty(n, np.float32)
+    doubt, slack = (doubts, row, limit), packed.slack
+    form = kind(packed.metric, X.dtype)
+    launch(f"nearest.prepare_{form}", blocks_of(32 * n), (X, n, d, packed.shift, packed.scale, image, pitch, norm))
+    launch(
+        f"nearest.score_{kind(packed.metric)}", padded(n, TILE) // TILE,
+        (image, n, packed.rows, k, pitch, norm, slack, label, *doubt), shared=STAGES + BESTS,
     )  # fmt: skip
+    launch(
+        f"nearest.recheck_{form}", blocks_of(n),
+        (*doubt, X, d, image, pitch, norm, packed.columns, packed.exact, k, slack, label),
+    )  # fmt: skip
+    return doubts
 
 
-def _is_precise(dtype: np.dtype) -> Array:
-    """Whether products keep every bit of `dtype`, bool [] left on the device so that nothing waits for it.
-
-    TF32 or an emulation, switched on by the user or the environment, would break the bound.
-    """
-    odd = cupy.arange(PROBE * PROBE).reshape(PROBE, PROBE) * 2 + 1
-    probe = (odd * float(np.finfo(dtype).eps) + 1.0).astype(dtype)
-    return (cupy.dot(probe, cupy.eye(PROBE, dtype=dtype)) == probe).all()
-
-
-def nearest(X: Array, packed: PackedCenters, level: int = 0) -> Array:
-    """Index of the nearest centre, i32 [n], from precision `level` on."""
-    if level == len(packed.factors):
-        return _nearest_direct(X, packed.columns, packed.metric)
-    label = cupy.empty(len(X), np.int32)
-    doubt = cupy.flatnonzero(_score(X, packed, level, label))
-
-    def step(start: int, stop: int) -> None:
-        part = doubt[start:stop]
-        label[part] = nearest(X[part], packed, level + 1)
-
-    tiles(len(doubt), X.shape[1] * X.itemsize + 48, step)
-    return label
-
-
-def _score(X: Array, packed: PackedCenters, level: int, label: Array) -> Array:
-    """label <- best by the products of one precision; returns which rows they cannot decide, bool [n]."""
-    factor, dtype = packed.factors[level], np.dtype(PRECISIONS[level])
-    (n, d), k = X.shape, len(factor.square)
-    one, two, square = (cupy.empty(n, dtype) for _ in range(3))
-
-    def step(start: int, stop: int) -> None:
-        x = _centred(X[start:stop], packed, dtype)
-        score = cupy.dot(x, factor.product)
-        score += factor.square
-        best = score.argmin(axis=1)
-        flat, at = score.reshape(-1), cupy.arange(stop - start) * k + best
-        label[start:stop] = best
-        one[start:stop] = flat[at]
-        flat[at] = np.inf
-        two[start:stop] = score.min(axis=1)
-        square[start:stop] = (x * x).sum(axis=1)
-
-    tiles(n, (k + 2 * d) * dtype.itemsize + 32, step)
-    return ~_certain(one, two, square, factor.norm[label], factor)
-
-
-def _centred(X: Array, packed: PackedCenters, dtype: np.dtype) -> Array:
-    """(X - shift) * scale: in X's own precision or in `dtype`, whichever is wider."""
-    wide = np.promote_types(X.dtype, dtype)
-    x = X.astype(wide, copy=False) - packed.shift.astype(wide, copy=False)
-    x *= wide.type(packed.scale)
-    return x.astype(dtype, copy=False)
-
-
-def _certain(one: Array, two: Array, square: Array, norm: Array, factor: Factor) -> Array:
-    """Whether the best score beats the second by more than the errors of both (False for NaN)."""
-    xn = cupy.sqrt(square)
-    distance = cupy.maximum(one + square, 0.0)
-    own = _margin(xn + norm, factor)
-    reach = cupy.sqrt(distance + own)  # no centre farther out than |x| + reach can be nearer
-    return two - one > own + _margin(xn + (xn + reach), factor)
-
-
-def _margin(total: Array, factor: Factor) -> Array:
-    return total * total * factor.delta + factor.tiny
-
-
-def _nearest_direct(X: Array, columns: Array, metric: Metric) -> Array:
-    """The definition of a label: lowest index of the least direct sum; -1 where a value is not finite."""
-    label = cupy.empty(len(X), np.int32)
-
-    def step(start: int, stop: int) -> None:
-        nearest = direct_sums(X[start:stop], columns, metric).argmin(axis=1)
-        label[start:stop] = cupy.where(cupy.isfinite(X[start:stop]).all(axis=1), nearest, -1)
-
-    tiles(len(X), 24 * columns.shape[1], step)
-    return label
-
-
-def term(diff: Array, metric: Metric) -> Array:
-    """What a difference in one feature costs; `diff` is used up."""
-    if metric.l1:
-        return cupy.abs(diff)
-    diff *= diff
-    return diff
-
-
-def direct_sums(X: Array, columns: Array, metric: Metric) -> Array:
-    """Costs f64 [n, k] summed directly, features in order; columns f64 [d, k]."""
-    out = cupy.zeros((len(X), columns.shape[1]))
-    for f in range(len(columns)):
-        out += term(X[:, f].astype(np.float64)[:, None] - columns[f], metric)
+def costs(X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
+    """Cost of each row at its own centre, summed directly, features in order. f64 [n]."""
+    out = cupy.empty(len(X))
+    args = (X, *X.shape, send(centers, np.float64), label, out)
+    launch(f"costs.own_{kind(metric, X.dtype)}", blocks_of(len(X)), args)
     return out
 
 
 def distances(X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
     """Distances [n, k], summed in float64, rounded once to `dtype`."""
-    columns = send(centers.T, np.float64)
     out = cupy.empty((len(X), len(centers)), dtype)
-
-    def step(start: int, stop: int) -> None:
-        cost = direct_sums(X[start:stop], columns, metric)
-        out[start:stop] = cost if metric.l1 else cupy.sqrt(cost)
-
-    tiles(len(X), 24 * len(centers), step)
-    return out
-
-
-def costs(X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
-    """Cost of each row at its own centre, summed directly, features in order. f64 [n]."""
-    columns = send(centers.T, np.float64)
-    out = cupy.empty(len(X))
-
-    def step(start: int, stop: int) -> None:
-        own, cost = label[start:stop], cupy.zeros(stop - start)
-        for f in range(len(columns)):
-            cost += term(X[start:stop, f].astype(np.float64) - columns[f][own], metric)
-        out[start:stop] = cost
-
-    tiles(len(X), 32, step)
+    args = (X, *X.shape, send(centers.T, np.float64), len(centers), out)
+    launch(f"costs.all_{kind(metric, X.dtype, dtype)}", blocks_of(out.size), args)
     return out

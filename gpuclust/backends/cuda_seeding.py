@@ -3,94 +3,60 @@
 from __future__ import annotations
 
 import functools
+from typing import Any, Final
 
 import cupy
 import numpy as np
 
 from .base import Chunk
-from .cuda_labels import term
+from .cuda_kernels import WARPS, launch
+from .cuda_labels import kind
 from .cuda_memory import send, tiles
 from .frame import Frame
 from .kernels.trials import BLOCK
 from .statistics import Array, Potentials, Top
 
-
-def trial_costs(X: Array, centers: Array, frame: Frame) -> Array:
-    """[t, n] in X's dtype, features in order; centers [t, d] scaled as the rows are here."""
-    x = X * frame.scale
-    columns = cupy.ascontiguousarray(x.T)
-    out = cupy.zeros((len(centers), len(X)), X.dtype)
-    for f in range(len(columns)):
-        out += term(columns[f] - centers[:, f, None], frame.metric)
-    return out
+WIDTHS: Final = (4, 12)  # centres that a kernel takes at once
+STAGED: Final = 16  # features
 
 
 def trials(chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float) -> Potentials:
-    """Fold `known` into the rows' costs; potentials by block of rows under each trial centre."""
+    """Fold `known` into the rows' costs; potentials by block of rows under each trial centre, in one pass."""
     n, columns = len(chunk.X), max(1, len(trial))
     base = chunk.start // BLOCK
     blocks = cupy.zeros((columns, (chunk.start + n - 1) // BLOCK - base + 1), np.int64)
     largest = cupy.zeros(columns)
-    centers = _scaled(known, trial, frame)
-
-    def step(start: int, stop: int) -> None:
-        cost, left = _left(chunk, start, stop, known is not None, centers, frame)
-        weight = None if chunk.weight is None else chunk.weight[start:stop]
-        first = chunk.start + start
-        sums = _by_block(_potential(left, weight, grid), first)
-        top = (left if weight is None else cupy.where(weight > 0, left, 0)).max(axis=1).astype(np.float64)
-        chunk.rows["cost"][start:stop] = cost
-        blocks[:, first // BLOCK - base :][:, : sums.shape[1]] += sums
-        cupy.maximum(largest, top, out=largest)
-
-    row_bytes = (len(centers) + 3 * columns) * 8 + 2 * chunk.X.shape[1] * chunk.X.itemsize + 24 * columns
-    tiles(n, row_bytes, step)
+    for at in range(0, columns, max(WIDTHS) - 1):
+        part = trial[at : at + max(WIDTHS) - 1]
+        width = min(w for w in WIDTHS if w > len(part))
+        last = (len(part), _heavy(chunk), 1.0 / grid, chunk.start - base * BLOCK, blocks.shape[1])
+        out = (chunk.rows["cost"], blocks[at:], largest[at:])
+        _launch(f"try_centers_{{}}_{width}", chunk, frame, known, part, width, *last, *out)
+        known = None
     return Potentials({(chunk.start, base): blocks.get()}, largest.get())
 
 
 def potentials(chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float) -> np.ndarray:
     """Potential of each row once `known` is folded in; the ledger is left alone. i64 [n] on the host."""
-    n, d = chunk.X.shape
-    centers = _scaled(known, np.empty((0, d)), frame)
-
-    def step(start: int, stop: int) -> np.ndarray:
-        left = _left(chunk, start, stop, known is not None, centers, frame)[1]
-        weight = None if chunk.weight is None else chunk.weight[start:stop]
-        return _potential(left, weight, grid)[0].get()
-
-    return np.concatenate(tiles(n, 2 * d * chunk.X.itemsize + 64, step))
+    out, none = cupy.empty(len(chunk.X), np.int64), np.empty((0, chunk.X.shape[1]))
+    last = (_heavy(chunk), 1.0 / grid, chunk.rows["cost"], out)
+    _launch("row_potentials_{}", chunk, frame, known, none, min(WIDTHS), *last)
+    return out.get()
 
 
-def _scaled(known: np.ndarray | None, trial: np.ndarray, frame: Frame) -> Array:
-    """The known centre (if any) and the trial centres, [t, d] in the rows' dtype."""
-    rows = trial if known is None else np.concatenate([known[None], trial])
-    return send(rows.astype(frame.shift.dtype) * frame.scale)
+def _launch(name: str, chunk: Chunk, frame: Frame, known: Any, trial: np.ndarray, width: int, *last: Any) -> None:
+    """A kernel of `trials.cu` on all rows; centres scaled as the rows are there, [d, width], zeros behind them."""
+    X, rows = chunk.X, trial if known is None else np.concatenate([known[None], trial])
+    columns = np.zeros((X.shape[1], width), X.dtype)
+    columns[:, : len(rows)] = (rows.astype(X.dtype) * frame.scale).T
+    args = (X, *X.shape, frame.scale, send(columns), int(known is not None), *last)
+    shared = 32 * WARPS * (STAGED + 1) * X.dtype.itemsize
+    launch(f"trials.{name.format(kind(frame.metric, X.dtype))}", -(-len(X) // (32 * WARPS)), args, shared=shared)
 
 
-def _left(chunk: Chunk, start: int, stop: int, known: bool, centers: Array, frame: Frame) -> tuple[Array, Array]:
-    """Costs with the known centre folded in [n], and what each trial centre leaves of them [trials, n]."""
-    cost = chunk.rows["cost"][start:stop]
-    if len(centers):
-        reach = trial_costs(chunk.X[start:stop], centers, frame)
-        cost = cupy.minimum(cost, reach[0]) if known else cost
-        if len(centers) > known:
-            return cost, cupy.minimum(reach[int(known) :], cost)
-    return cost, cost[None]
-
-
-def _potential(left: Array, weight: Array | None, grid: float) -> Array:
-    """floor(weight * cost / grid), i64 [trials, n]."""
-    cost = left.astype(np.float64)
-    return cupy.floor((cost if weight is None else cost * weight) * (1.0 / grid)).astype(np.int64)
-
-
-def _by_block(potential: Array, first: int) -> Array:
-    """Sums over blocks of `BLOCK` rows, i64 [trials, blocks]; `first` is the first row's global index."""
-    columns, n = potential.shape
-    skip = first % BLOCK
-    padded = cupy.zeros((columns, (skip + n + BLOCK - 1) // BLOCK * BLOCK), np.int64)
-    padded[:, skip : skip + n] = potential
-    return padded.reshape(columns, -1, BLOCK).sum(axis=2)
+def _heavy(chunk: Chunk) -> Any:
+    """The weights, or no address."""
+    return np.uint64(0) if chunk.weight is None else chunk.weight
 
 
 def top(chunk: Chunk, key: Array, start: int, size: int) -> Top:

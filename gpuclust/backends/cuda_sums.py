@@ -6,29 +6,12 @@ Array operations only, one rounding each: no compiler can contract a * b + c.
 from __future__ import annotations
 
 import functools
-from typing import Final
 
 import cupy
 import numpy as np
 
 from .cuda_memory import send, tiles
 from .statistics import DD, Array, Scan, two_sum
-
-SPLITTER: Final = 134217729.0  # 2^27 + 1
-
-
-def product(a: Array, b: Array) -> tuple[Array, Array]:
-    """a * b as the rounded product and its exact error (Dekker, 1971), float64."""
-    p = a * b
-    a_hi, a_lo = _halves(a)
-    b_hi, b_lo = _halves(b)
-    return p, ((a_hi * b_hi - p) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo
-
-
-def _halves(a: Array) -> tuple[Array, Array]:
-    big = a * SPLITTER
-    hi = big - (big - a)
-    return hi, a - hi
 
 
 def total(hi: Array, lo: Array) -> DD:
@@ -56,35 +39,12 @@ def weighted_total(value: Array, weight: Array | None) -> DD:
     return functools.reduce(DD.__add__, tiles(len(value), 64, step))
 
 
-def pieces(X: Array, weight: Array | None, magic: Array) -> Array:
-    """Rows cut as `kernels.sums` cuts them, f64 [rows, K, d + 1]; magic f64 [K, d + 1], column d: the mass."""
-    rows, d = X.shape
-    value = cupy.empty((rows, d + 1))
-    error = None
-    if weight is None:
-        value[:, :d] = X
-        value[:, d] = 1.0
-    else:
-        value[:, :d], error = product(weight[:, None], X.astype(np.float64))
-        value[:, d] = weight
-    return _cut(value, error, magic)
-
-
-def _cut(value: Array, error: Array | None, magic: Array) -> Array:
-    """f64 [rows, K, columns] <- the pieces of value [rows, columns]; magic [K, columns]. Overwrites its inputs.
-
-    `error`, that of the first columns, is below 2^-53 of them, as the residuals of level 0 are: it is cut from
-    level 1 on.
-    """
+def _cut(value: Array, magic: Array) -> Array:
+    """f64 [rows, K, 1] <- the pieces of value [rows, 1] as `kernels.sums` cuts them; magic [K, 1]. Overwrites value."""
     out = cupy.empty((len(value), *magic.shape))
     for b in range(len(magic)):
         piece = (value + magic[b]) - magic[b]
         value -= piece
-        if b and error is not None:
-            anchor = magic[b, : error.shape[1]]
-            extra = (error + anchor) - anchor
-            error -= extra
-            piece[:, : error.shape[1]] += extra
         out[:, b] = piece
     return out
 
@@ -101,7 +61,7 @@ def label_mass(weight: Array, label: Array, k: int) -> DD:
     magic, sums = send(anchors[:, None]), cupy.zeros((k, count, 1))
 
     def step(start: int, stop: int) -> None:
-        cut = _cut(weight[start:stop, None].copy(), None, magic)
+        cut = _cut(weight[start:stop, None].copy(), magic)
         cupy.add.at(sums, label[start:stop], cut)
 
     tiles(n, 32 * (count + 4), step)

@@ -11,8 +11,7 @@ from ..config import get_config
 from ..errors import DeviceFallbackWarning, DeviceUnavailableError
 from .base import Backend
 from .cpu import CPUBackend
-
-INSTALL = "pip install 'gpuclust[cuda13]' (CUDA 13 drivers) or 'gpuclust[cuda12]' (CUDA 12 drivers)"
+from .diagnosis import Problem, diagnose
 
 
 class Choice(NamedTuple):
@@ -49,31 +48,10 @@ def select(device: str) -> Choice:
     return Choice(CPUBackend(), problem.text)
 
 
-class Problem(NamedTuple):
-    text: str
-    gpu_visible: bool
-
-
 @functools.cache
 def cuda_problem(index: int) -> Problem | None:
     """Why CUDA device `index` cannot be used; None where it can."""
-    try:
-        import cupy
-    except ImportError:
-        return Problem(f"CuPy is not installed; {INSTALL}.", gpu_visible=_driver_present())
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # CuPy raises its own types, which differ between versions
-        return Problem(f"the CUDA driver does not answer ({error}); update the NVIDIA driver.", _driver_present())
-    if index >= count:
-        return Problem(f"there are {count} CUDA devices, numbered from 0.", gpu_visible=count > 0)
-    return None
-
-
-def _driver_present() -> bool:
-    import os
-
-    return os.path.exists("/proc/driver/nvidia/version") or os.path.exists("/dev/nvidia0")
+    return diagnose(index)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import pytest
 
 from gpuclust.backends import select
 
-from . import fakecupy
+from . import emulator, fakecupy
 
 
 def fresh_choice():
@@ -25,8 +25,11 @@ def no_memory_of_devices():
 
 
 @pytest.fixture
-def machine():
+def machine(monkeypatch, tmp_path):
     """The pretended GPUs, with the stand-in installed as `cupy`."""
+    if emulator.compiler() is None:
+        pytest.skip("no C++ compiler for the emulator: install g++ or clang++, or set CXX")
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
     state = fakecupy.Machine()
     with fakecupy.as_cupy(sys.modules, fakecupy.module(state)):
         yield state

@@ -2,34 +2,42 @@
 
 Stricter than CuPy: every implicit crossing between host and device raises, and so does mixing devices. Crossings,
 waits and bytes are counted; the memory can be limited, and any allocation made to fail. What a GPU does in an order
-of its own (atomic additions, sums, products) is done in a random order here, fresh memory holds garbage, and
-float32 products can be made as imprecise as TF32. It has only what the backend uses; `NAMES` lists it, so that a
+of its own (atomic additions, sums) is done in a random order here, and fresh memory holds garbage. Kernels run in the
+emulator, each launch under a schedule drawn by lot. It has only what the backend uses; `NAMES` lists it, so that a
 test can look for all of it in a real CuPy.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import operator
 import types
+from pathlib import Path
 
 import numpy as np
 
+from . import emulator
+
 FUNCTIONS = (
-    "abs arange ascontiguousarray asarray bincount concatenate dot empty eye flatnonzero floor full isfinite log maximum "
-    "minimum sort sqrt stack where zeros"
+    "abs arange ascontiguousarray asarray bincount concatenate cumsum empty flatnonzero floor full log maximum minimum "
+    "sort stack where zeros"
 ).split()
-METHODS = "all any argmin astype copy get max min ravel reshape set sum".split()
+METHODS = "all any astype copy get max min ravel reshape set sum".split()
 ATTRIBUTES = "T dtype flags itemsize nbytes ndim shape size device".split()
+NVRTC = "NVRTCError compileProgram createProgram destroyProgram getCUBIN getPTX getProgramLog getSupportedArchs getVersion".split()
 NAMES = [
     *FUNCTIONS,
     *(f"ndarray.{name}" for name in METHODS + ATTRIBUTES),
+    "RawModule",
     "add.at",
     "cuda.Device",
+    "cuda.Device.compute_capability",
     "cuda.get_current_stream",
     "cuda.memory.OutOfMemoryError",
     "cuda.runtime.getDeviceCount",
     "cuda.runtime.memGetInfo",
+    *(f"cuda.nvrtc.{name}" for name in NVRTC),
     "get_default_memory_pool",
 ]
 
@@ -49,7 +57,10 @@ class Machine:
         self.largest = None  # or the bytes of the largest array that may exist
         self.h2d = self.d2h = self.waits = 0
         self.h2d_bytes = self.d2h_bytes = 0
-        self.tf32 = False
+        self.launches: list[str] = []
+        self.schedule = None  # of kernels' threads; by lot
+        self.fenced = False  # whether an access outside an array fails
+        self.compute_capability = "90"
         self.rng = np.random.default_rng(0)
 
     def take(self, size):
@@ -216,7 +227,8 @@ def wrap(value, *sources):
         if np.may_share_memory(a, source._a) and a.size:
             return ndarray(a, source._allocation, source._device)
     machine = ndarray.machine
-    return ndarray(a, Allocation(machine, a.nbytes), machine.current)
+    allocation = Allocation(machine, a.nbytes)
+    return ndarray(emulator.fenced(a) if machine.fenced else a, allocation, machine.current)
 
 
 def _define_operators():
@@ -250,7 +262,7 @@ def _define_operators():
         setattr(ndarray, f"__{op}__", binary(f"__{op}__"))
     for op in "neg abs invert".split():
         setattr(ndarray, f"__{op}__", unary(f"__{op}__"))
-    for name in "all any argmin max min ravel reshape".split():
+    for name in "all any max min ravel reshape".split():
         setattr(ndarray, name, method(name))
     for name in "dtype flags itemsize nbytes ndim shape size".split():
         setattr(ndarray, name, property(operator.attrgetter(f"_a.{name}")))
@@ -265,6 +277,10 @@ class Device:
     def __init__(self, id=None):
         self.id = self.machine.current if id is None else int(id)
 
+    @property
+    def compute_capability(self):
+        return self.machine.compute_capability
+
     def __eq__(self, other):
         return isinstance(other, Device) and self.id == other.id
 
@@ -277,6 +293,66 @@ class Device:
 
     def __exit__(self, *_):
         self.machine.current = self._before
+
+
+class NVRTCError(Exception):
+    pass
+
+
+class NVRTC_:
+    """As `cupy.cuda.nvrtc`: the binary that it makes is the source, which `RawModule` gives to the emulator."""
+
+    NVRTCError = NVRTCError
+    createProgram = staticmethod(lambda source, name, headers, names: {"source": source, "options": None})
+    destroyProgram = staticmethod(dict.clear)
+    getVersion = staticmethod(lambda: (13, 0))
+    getSupportedArchs = staticmethod(lambda: [75, 80, 86, 89, 90, 100, 120])
+    getProgramLog = staticmethod(lambda program: "the log")
+
+    @staticmethod
+    def compileProgram(program, options):
+        if "#error" in program["source"]:
+            raise NVRTCError("NVRTC_ERROR_COMPILATION (6)")
+        program["options"] = options
+
+    @staticmethod
+    def getCUBIN(program):
+        return (json.dumps(program) + " ").encode()[:-1]  # without the last byte, as CuPy's
+
+    @staticmethod
+    def getPTX(program):
+        return json.dumps(program).encode()
+
+
+class RawModule:
+    def __init__(self, *, path):
+        data = Path(path).read_bytes()
+        program = json.loads(data.removesuffix(b"\0"))
+        virtual = any(option.startswith("-arch=compute") for option in program["options"])
+        if virtual == data.endswith(b"\0"):
+            raise ValueError("invalid ELF")
+        self._module = emulator.Module(program["source"])
+
+    def get_function(self, name):
+        return Kernel(self._module, name)
+
+
+class Kernel:
+    max_dynamic_shared_size_bytes = 48 << 10
+
+    def __init__(self, module, name):
+        self._module, self._name = module, name
+
+    def __call__(self, grid, block, args, shared_mem=0):
+        machine = ndarray.machine
+        if shared_mem > self.max_dynamic_shared_size_bytes:
+            raise ValueError("CUDA_ERROR_INVALID_VALUE: more shared memory than was asked for")
+        if any(isinstance(arg, np.ndarray) for arg in args):
+            raise TypeError("Unsupported type numpy.ndarray: a host array was passed to a kernel")
+        machine.launches.append(self._name)
+        host = [own(arg) if isinstance(arg, ndarray) else arg for arg in args]
+        schedule = machine.schedule or emulator.SCHEDULES[machine.rng.integers(len(emulator.SCHEDULES))]
+        self._module.launch(self._name, grid, block, host, shared_mem, schedule, int(machine.rng.integers(1 << 32)))
 
 
 def _elementwise(name):
@@ -327,18 +403,8 @@ def _bincount(x, weights=None, minlength=None):
     return wrap(np.bincount(own(x)[::-1], heavy, minlength=minlength))
 
 
-def _tf32(a):
-    bits = a.view(np.uint32)
-    return ((bits + 0x1000) & np.uint32(0xFFFFE000)).view(np.float32)
-
-
-@quietly
-def _dot(a, b):
-    a, b, machine = own(a), own(b), ndarray.machine
-    if machine.tf32 and a.dtype == np.float32:
-        a, b = _tf32(np.ascontiguousarray(a)), _tf32(np.ascontiguousarray(b))
-    order = machine.rng.permutation(a.shape[1])
-    return wrap(np.dot(a[:, order], b[order]))
+def _cumsum(a, dtype=None):
+    return wrap(np.cumsum(own(a), dtype=dtype))
 
 
 def _add_at(a, where, values):
@@ -352,18 +418,21 @@ def module(machine):
     """Return a module that stands in for `cupy` on `machine`."""
     ndarray.machine = Device.machine = machine
     cupy = types.ModuleType("cupy")
-    for name in "abs floor isfinite log maximum minimum sort sqrt where".split():
+    for name in "abs floor log maximum minimum sort where".split():
         setattr(cupy, name, _elementwise(name))
-    for name in "arange eye full zeros".split():
+    for name in "arange full zeros".split():
         setattr(cupy, name, _made(name))
     cupy.concatenate, cupy.stack, cupy.empty = _many("concatenate"), _many("stack"), _garbage
     cupy.asarray, cupy.ascontiguousarray = _asarray, _ascontiguousarray
-    cupy.flatnonzero, cupy.bincount, cupy.dot = _flatnonzero, _bincount, _dot
+    cupy.flatnonzero, cupy.bincount, cupy.cumsum = _flatnonzero, _bincount, _cumsum
+    cupy.RawModule = RawModule
     cupy.add = types.SimpleNamespace(at=_add_at)
     cupy.ndarray, cupy.__version__ = ndarray, "0"
     cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_bytes=lambda: 0)
-    cupy.cuda = types.SimpleNamespace(
+    cupy.cuda = types.ModuleType("cupy.cuda")
+    vars(cupy.cuda).update(
         Device=Device,
+        nvrtc=NVRTC_,
         get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=types.SimpleNamespace(

@@ -10,7 +10,7 @@ import pytest
 
 import gpuclust
 from gpuclust import DeviceFallbackWarning, DeviceUnavailableError, KMeans
-from gpuclust.backends import select
+from gpuclust.backends import diagnosis, select
 
 from .conftest import fresh_choice
 
@@ -37,7 +37,8 @@ def test_a_device_that_is_not_there(machine):
 @pytest.mark.parametrize("visible", [False, True])
 def test_no_cupy(monkeypatch, visible):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(select, "_driver_present", lambda: visible)
+    monkeypatch.setattr(diagnosis, "driver_present", lambda: visible)
+    monkeypatch.setattr(diagnosis, "driver_version", lambda: None)
     with pytest.raises(DeviceUnavailableError, match=r"CuPy is not installed; pip install 'gpuclust\[cuda13\]'"):
         KMeans(2, device="cuda").fit(np.eye(3))
     if visible:
@@ -46,12 +47,16 @@ def test_no_cupy(monkeypatch, visible):
     KMeans(2, device="auto").fit(np.eye(3))  # told once, or there is nothing to tell
 
 
-def test_a_driver_that_does_not_answer(machine, monkeypatch):
-    def broken():
-        raise RuntimeError("cudaErrorInsufficientDriver")
+def fail(words):
+    def broken(*args):
+        raise RuntimeError(words)
 
-    monkeypatch.setattr(sys.modules["cupy"].cuda.runtime, "getDeviceCount", broken)
-    monkeypatch.setattr(select, "_driver_present", lambda: True)
+    return broken
+
+
+def test_a_driver_that_does_not_answer(machine, monkeypatch):
+    monkeypatch.setattr(sys.modules["cupy"].cuda.runtime, "getDeviceCount", fail("cudaErrorInsufficientDriver"))
+    monkeypatch.setattr(diagnosis, "driver_present", lambda: True)
     with pytest.raises(DeviceUnavailableError, match="InsufficientDriver"):
         select.select("cuda")
     with pytest.warns(DeviceFallbackWarning, match="update the NVIDIA driver"):
@@ -59,6 +64,52 @@ def test_a_driver_that_does_not_answer(machine, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert select.select("auto").backend.name == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("driver", "words"),
+    [
+        (None, "no NVIDIA driver that answers .*; install or update the NVIDIA driver"),
+        (11080, r"runs CUDA 11\.8 at most; update it to one for CUDA 12 or newer"),
+        (12040, r"is for CUDA 13 and the driver runs CUDA 12\.4 at most; pip uninstall .*'gpuclust\[cuda12\]'"),
+        (13000, "the CUDA driver does not answer .*; update the NVIDIA driver"),
+    ],
+)
+def test_trouble_is_told_with_the_line_that_mends_it(machine, monkeypatch, driver, words):
+    runtime = sys.modules["cupy"].cuda.runtime
+    monkeypatch.setattr(runtime, "getDeviceCount", fail("cudaErrorInsufficientDriver"))
+    monkeypatch.setattr(runtime, "runtimeGetVersion", lambda: 13000, raising=False)
+    monkeypatch.setattr(diagnosis, "driver_version", lambda: driver)
+    with pytest.raises(DeviceUnavailableError, match=words):
+        select.select("cuda")
+
+
+@pytest.mark.parametrize(
+    ("driver", "error", "words"),
+    [
+        (12080, ModuleNotFoundError("No module named 'cupy'", name="cupy"), r"pip install 'gpuclust\[cuda12\]'"),
+        (14000, ModuleNotFoundError("No module named 'cupy'", name="cupy"), r"pip install 'gpuclust\[cuda13\]'"),
+        (10020, ModuleNotFoundError("No module named 'cupy'", name="cupy"), r"runs CUDA 10\.2 at most"),
+        (13000, ImportError("libnvrtc.so.12: not found"), r"cannot be imported \(libnvrtc.so.12.*pip uninstall"),
+    ],
+)
+def test_the_package_that_fits_the_driver(monkeypatch, driver, error, words):
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "cupy":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    monkeypatch.setattr(diagnosis, "driver_version", lambda: driver)
+    with pytest.raises(DeviceUnavailableError, match=words):
+        select.select("cuda")
+
+
+def test_no_nvrtc(machine, monkeypatch):
+    monkeypatch.setattr(sys.modules["cupy"].cuda.nvrtc, "getVersion", staticmethod(fail("libnvrtc.so.13 not found")))
+    with pytest.raises(DeviceUnavailableError, match="NVRTC, which compiles the kernels, .*libnvrtc.so.13 not found"):
+        select.select("cuda")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", ""])

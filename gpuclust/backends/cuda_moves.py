@@ -1,0 +1,67 @@
+"""Rows by group on CUDA, and the exact sums of those that changed cluster: `kernels/cuda/moves.cu`."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import cupy
+import numpy as np
+
+from .cuda_kernels import launch
+from .cuda_labels import blocks_of
+from .statistics import Array
+
+SPAN: Final = 64  # entries that a warp sums at once
+
+
+class Groups(NamedTuple):
+    """Rows that enter clusters (groups 0 .. k - 1) and leave them (k .. 2 k - 1), group by group."""
+
+    counts: Array  # i32 [2 k + 1], the last one that of rows without a label
+    ends: Array  # i32 [2 k + 1], the last one that of all groups
+    row: Array  # i32 [2 n]
+    group: Array  # i32 [2 n]
+
+
+def count(new: Array, old: Array, k: int) -> Array:
+    """Rows that enter and leave each cluster, and rows without a label (not finite), i32 [2 k + 1]."""
+    counts = cupy.zeros(2 * k + 1, np.int32)
+    launch("moves.count_moves", blocks_of(len(new)), (new, old, len(new), k, counts))
+    return counts
+
+
+def group(new: Array, old: Array, k: int) -> Groups:
+    """The rows whose label changes, by what they leave and enter."""
+    n, counts = len(new), count(new, old, k)
+    ends = cupy.cumsum(counts, dtype=np.int32)
+    ends -= counts  # where groups begin, until the rows are placed
+    row, code = cupy.empty(2 * n, np.int32), cupy.empty(2 * n, np.int32)
+    launch("moves.place_moves", blocks_of(n), (new, old, n, k, ends, row, code))
+    return Groups(counts, ends, row, code)
+
+
+def add_sums(groups: Groups, X: Array, weight: Array | None, magic: Array, delta: Array) -> None:
+    """delta f64 [k, K, d + 1] += the pieces of the rows that enter less those of the rows that leave."""
+    (n, d), k, K = X.shape, len(delta), len(magic)
+    spans = -(-2 * n // SPAN)
+    heavy = np.uint64(0) if weight is None else weight
+    args = (groups.row, groups.group, groups.ends[2 * k :], X, heavy, d, magic, K, k, delta)
+    grid = blocks_of(32 * spans), -(-(d + 1) // 32)
+    launch(f"moves.sum_moves_f{8 * X.dtype.itemsize}", grid, args)
+
+
+def flow(counts: Array, k: int) -> np.ndarray:
+    """Counts on the host, i64 [2, k].
+
+    Raises
+    ------
+    ValueError
+        If a row has no label.
+    """
+    host = counts.get().astype(np.int64)
+    if host[-1]:
+        raise ValueError(
+            f"{host[-1]} rows hold NaN or infinity that was not there at the first read. Do not change the data during"
+            " a fit."
+        )
+    return host[:-1].reshape(2, k)

@@ -1,0 +1,332 @@
+// CUDA C++ on the CPU, enough of it for the kernels of this project: a fiber for every thread of a block, blocks one
+// after another, under several schedules. A launch fails, with a message, where threads wait for each other in vain,
+// where lanes of a warp or threads of a block meet at different places, where a copy is misaligned, and where memory
+// outside a fenced array is touched. Shared memory starts as NaN; asynchronous copies land as late as they may.
+// Not emulated: the memory model between blocks, the rounding of tensor cores, speed.
+#pragma once
+#define GPUCLUST_EMULATED 1
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <sys/mman.h>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#define __global__ [[gnu::used]]
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct dim3 { unsigned x = 1, y = 1, z = 1; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) float2 { float x, y; };
+
+namespace emulator {
+
+constexpr int MOST = 1024;
+constexpr size_t STACK = 64 << 10;
+enum Schedule { FORWARD, BACKWARD, SHUFFLED, GREEDY };  // GREEDY: one warp runs as far as it can, then another
+enum State { READY, AT_BARRIER, AT_MEETING, DONE };
+
+struct Copy { void* to; const void* from; };
+struct Fiber {
+    void* stack;
+    dim3 index;
+    State state;
+    int line;
+    std::vector<Copy> copies;
+};
+struct Warp {
+    uint32_t arrived;
+    int line;
+    unsigned parity;
+    alignas(16) unsigned char mail[2][32][16];
+};
+struct Block {
+    Fiber fibers[MOST];
+    Warp warps[MOST / 32];
+    int threads, current, living;
+    dim3 index, shape, grid;
+    unsigned char* shared;
+    void* scheduler;
+    void (*entry)(void*);
+    void* arguments;
+    char* stacks;
+    int schedule;
+    uint64_t random;
+    bool failed;
+    char* message;
+};
+static thread_local Block* block;
+
+extern "C" void emulator_switch(void** from, void* to);
+asm(R"(
+.text
+.local emulator_switch
+.type emulator_switch,@function
+emulator_switch:
+  pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
+  movq %rsp,(%rdi)
+  movq %rsi,%rsp
+  popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp
+  ret
+)");
+
+inline Fiber& self() { return block->fibers[block->current]; }
+inline void yield() { emulator_switch(&self().stack, block->scheduler); }
+
+[[noreturn]] inline void fail(const char* what) {
+    const dim3 b = block->index;
+    snprintf(block->message, 256, "block (%u, %u), thread %d: %s", b.x, b.y, block->current, what);
+    block->failed = true;
+    yield();
+    abort();
+}
+inline void on_signal(int) { fail("memory outside an array"); }
+
+// All lanes of a warp come together; afterwards each may read what any of them deposited.
+inline void meet(uint32_t mask, int line) {
+    Block* b = block;
+    const int own = b->current;
+    Warp& warp = b->warps[own >> 5];
+    if (mask != 0xffffffffu) fail("a meeting of some lanes only is not emulated");
+    if (warp.arrived && warp.line != line) fail("lanes of a warp meet at different places");
+    warp.line = line;
+    warp.arrived |= 1u << (own & 31);
+    if (warp.arrived != 0xffffffffu) {
+        self().state = AT_MEETING;
+        yield();
+        return;
+    }
+    warp.arrived = 0;
+    warp.parity ^= 1;
+    for (int lane = 0; lane < 32; lane++)
+        if (b->fibers[(own & ~31) + lane].state == AT_MEETING) b->fibers[(own & ~31) + lane].state = READY;
+}
+
+// What lane `source` passed to this meeting.
+template <class T, class Source>
+inline T exchange(uint32_t mask, T mine, Source source, int line) {
+    static_assert(sizeof(T) <= 16, "larger than a mailbox");
+    Warp& warp = block->warps[block->current >> 5];
+    const unsigned parity = warp.parity;
+    const int lane = block->current & 31;
+    memcpy(warp.mail[parity][lane], &mine, sizeof(T));
+    meet(mask, line);
+    T out;
+    memcpy(&out, warp.mail[parity][source(lane)], sizeof(T));
+    return out;
+}
+
+inline void start_fiber() {
+    block->entry(block->arguments);
+    if (!self().copies.empty()) fail("the thread ends before its copies have landed");
+    self().state = DONE;
+    block->living--;
+    yield();
+    abort();
+}
+
+inline void prepare_fiber(int number) {
+    Block* b = block;
+    Fiber& fiber = b->fibers[number];
+    fiber.index = {number % b->shape.x, number / b->shape.x % b->shape.y, number / (b->shape.x * b->shape.y)};
+    fiber.state = READY;
+    fiber.copies.clear();
+    void** top = (void**)(b->stacks + (number + 1) * STACK);
+    *--top = nullptr;
+    *--top = (void*)&start_fiber;
+    for (int i = 0; i < 6; i++) *--top = nullptr;
+    fiber.stack = top;
+}
+
+inline bool run_fiber(int number) {
+    if (block->failed || block->fibers[number].state != READY) return false;
+    block->current = number;
+    emulator_switch(&block->scheduler, block->fibers[number].stack);
+    return true;
+}
+
+inline unsigned draw(unsigned below) {
+    block->random = block->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (unsigned)(block->random >> 33) % below;
+}
+
+// Every thread that can run runs once; or, greedily, one warp as long as any of its lanes can.
+inline bool run_round(int* order) {
+    Block* b = block;
+    bool any = false;
+    if (b->schedule == GREEDY) {
+        const int warps = b->threads / 32, first = draw(warps);
+        for (int w = 0; w < warps && !any; w++) {
+            const int base = (first + w) % warps * 32;
+            for (bool more = true; more;) {
+                more = false;
+                for (int lane = 0; lane < 32; lane++) more |= run_fiber(base + lane);
+                any |= more;
+            }
+        }
+        return any;
+    }
+    if (b->schedule == SHUFFLED)
+        for (int i = b->threads - 1; i > 0; i--) std::swap(order[i], order[draw(i + 1)]);
+    for (int i = 0; i < b->threads; i++) any |= run_fiber(order[i]);
+    return any;
+}
+
+// Nobody can run: a barrier that all have reached opens, anything else is an error.
+inline void open_barrier() {
+    Block* b = block;
+    int waiting = 0, line = -1;
+    for (int i = 0; i < b->threads; i++) {
+        if (b->fibers[i].state != AT_BARRIER) continue;
+        b->current = i;
+        if (waiting++ && b->fibers[i].line != line) return (void)(b->failed = true, snprintf(b->message, 256, "threads of a block wait at different barriers"));
+        line = b->fibers[i].line;
+    }
+    if (waiting != b->threads) return (void)(b->failed = true, snprintf(b->message, 256, "deadlock: a barrier or a warp waits for threads that do not come"));
+    for (int i = 0; i < b->threads; i++) b->fibers[i].state = READY;
+}
+
+inline void run_block(size_t shared_bytes) {
+    static thread_local int order[MOST];
+    Block* b = block;
+    b->living = b->threads;
+    memset(b->shared, 0xff, shared_bytes);
+    for (auto& warp : b->warps) warp.arrived = 0, warp.parity = 0;
+    for (int i = 0; i < b->threads; i++) {
+        prepare_fiber(i);
+        order[i] = b->schedule == BACKWARD ? b->threads - 1 - i : i;
+    }
+    while (b->living && !b->failed)
+        if (!run_round(order) && b->living && !b->failed) open_barrier();
+}
+
+template <class... A>
+struct Call {
+    void (*kernel)(A...);
+    std::tuple<A...> arguments;
+    static void enter(void* self) { std::apply(((Call*)self)->kernel, ((Call*)self)->arguments); }
+};
+
+// Stacks and shared memory with a page behind them that nobody may touch.
+inline unsigned char* fenced(size_t bytes) {
+    const size_t pages = (bytes + 4095) / 4096 * 4096;
+    unsigned char* base = (unsigned char*)mmap(nullptr, pages + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    mprotect(base + pages, 4096, PROT_NONE);
+    return base + (pages - bytes);
+}
+inline void unfenced(unsigned char* memory, size_t bytes) {
+    const size_t pages = (bytes + 4095) / 4096 * 4096;
+    munmap(memory - (pages - bytes), pages + 4096);
+}
+
+template <class... A, size_t... I>
+int launch(void (*kernel)(A...), std::index_sequence<I...>, const unsigned* grid, const unsigned* shape, size_t shared_bytes,
+           void** arguments, int schedule, uint64_t seed, char* message) {
+    static thread_local char* stacks = (char*)fenced(MOST * STACK);
+    static thread_local Block state;
+    Call<A...> call{kernel, {*(A*)arguments[I]...}};
+    Block* b = block = &state;
+    b->grid = {grid[0], grid[1], grid[2]}, b->shape = {shape[0], shape[1], shape[2]};
+    b->threads = shape[0] * shape[1] * shape[2];
+    b->entry = &Call<A...>::enter, b->arguments = &call, b->stacks = stacks;
+    b->schedule = schedule, b->random = seed, b->failed = false, b->message = message;
+    const size_t room = (shared_bytes + 15) / 16 * 16;
+    b->shared = fenced(room);
+    struct sigaction before, ours = {};
+    ours.sa_handler = on_signal, ours.sa_flags = SA_NODEFER;
+    sigaction(SIGSEGV, &ours, &before);
+    const unsigned blocks = grid[0] * grid[1] * grid[2];
+    for (unsigned i = 0; i < blocks && !b->failed; i++) {
+        const unsigned number = schedule == BACKWARD ? blocks - 1 - i : i;
+        b->index = {number % grid[0], number / grid[0] % grid[1], number / (grid[0] * grid[1])};
+        run_block(room);
+    }
+    sigaction(SIGSEGV, &before, nullptr);
+    unfenced(b->shared, room);
+    block = nullptr;
+    return b->failed;
+}
+}  // namespace emulator
+
+#define EMULATED(name)                                                                                             \
+    extern "C" int emulated_##name(const unsigned* grid, const unsigned* shape, size_t shared, void** arguments,   \
+                                   int schedule, uint64_t seed, char* message) {                                   \
+        return emulator::launch(name, arity(name), grid, shape, shared, arguments, schedule, seed, message);       \
+    }
+template <class... A>
+constexpr std::index_sequence_for<A...> arity(void (*)(A...)) { return {}; }
+
+// --- what a kernel sees ---
+
+#define threadIdx (emulator::self().index)
+#define blockIdx (emulator::block->index)
+#define blockDim (emulator::block->shape)
+#define gridDim (emulator::block->grid)
+#define SHARED(T, name) T* name = reinterpret_cast<T*>(emulator::block->shared)
+#define LINE int line = __builtin_LINE()
+
+inline void __syncthreads(LINE) {
+    emulator::self().state = emulator::AT_BARRIER;
+    emulator::self().line = line;
+    emulator::yield();
+}
+inline void __syncwarp(uint32_t mask = 0xffffffffu, LINE) { emulator::meet(mask, line); }
+template <class T>
+inline T __shfl_xor_sync(uint32_t mask, T value, int bits, LINE) {
+    return emulator::exchange(mask, value, [=](int lane) { return lane ^ bits; }, line);
+}
+template <class T>
+inline T __shfl_sync(uint32_t mask, T value, int source, LINE) {
+    return emulator::exchange(mask, value, [=](int) { return source & 31; }, line);
+}
+template <class T>
+inline T __shfl_up_sync(uint32_t mask, T value, int by, LINE) {
+    return emulator::exchange(mask, value, [=](int lane) { return lane < by ? lane : lane - by; }, line);
+}
+inline uint32_t __ballot_sync(uint32_t mask, int vote, LINE) {
+    uint32_t votes = 0;
+    emulator::exchange(mask, vote, [&](int lane) { return lane; }, line);
+    const auto& warp = emulator::block->warps[emulator::block->current >> 5];
+    for (int lane = 0; lane < 32; lane++) {
+        int one;
+        memcpy(&one, warp.mail[warp.parity ^ 1][lane], sizeof one);
+        votes |= (uint32_t)(one != 0) << lane;
+    }
+    return votes;
+}
+inline int __all_sync(uint32_t mask, int vote, LINE) { return __ballot_sync(mask, vote, line) == 0xffffffffu; }
+inline int __any_sync(uint32_t mask, int vote, LINE) { return __ballot_sync(mask, vote, line) != 0; }
+inline int __popc(uint32_t x) { return __builtin_popcount(x); }
+inline int __ffs(uint32_t x) { return __builtin_ffs(x); }
+
+template <class T>
+inline T atomicAdd(T* at, T value) { T old = *at; *at = old + value; return old; }
+template <class T>
+inline T atomicMax(T* at, T value) { T old = *at; *at = std::max(old, value); return old; }
+template <class T>
+inline T atomicMin(T* at, T value) { T old = *at; *at = std::min(old, value); return old; }
+
+inline uint32_t __float_as_uint(float x) { uint32_t out; memcpy(&out, &x, 4); return out; }
+inline float __uint_as_float(uint32_t x) { float out; memcpy(&out, &x, 4); return out; }
+inline int64_t __double_as_longlong(double x) { int64_t out; memcpy(&out, &x, 8); return out; }
+inline double __longlong_as_double(int64_t x) { double out; memcpy(&out, &x, 8); return out; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+// --- the primitives of common.cuh ---
+
+inline void copy16(void* to, const void* from) {
+    if ((uintptr_t)to % 16 || (uintptr_t)from % 16) emulator::fail("a copy of 16 bytes is not aligned");
+    emulator::self().copies.push_back({to, from});
+}
+inline void copies_begun() {}
+inline void copies_done() {
+    for (auto& copy : emulator::self().copies) memcpy(copy.to, copy.from, 16);
+    emulator::self().copies.clear();
+}

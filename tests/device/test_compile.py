@@ -1,0 +1,112 @@
+"""Every kernel for every architecture, through NVRTC, on a machine without a GPU: registers, spills, shared memory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+
+import pytest
+
+from . import fakecupy
+
+ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"]
+FILES = ["costs", "medians", "moves", "nearest", "trials"]
+REGISTERS = {"score": 128, "try": 128, "row": 128, "sum": 80}  # two blocks of 256 threads on a multiprocessor; three
+MOST = 64  # of the others: four
+SPILLS = {("score", "sm_100"): 160}  # bytes stored and loaded: 10 of the 544 instructions of its innermost loop
+OPCODES = {  # how often at least
+    "nearest.score_l1": {"FADD": 512, "LDGSTS": 4},
+    "nearest.score_l2": {"FADD": 256, "FFMA": 256, "LDGSTS": 4},
+    "moves.sum_moves_f32": {"REDG.E.ADD.F64": 4},
+    "medians.count_digits_f32": {"ATOMS.POPC.INC": 1, "REDG.E.ADD": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """The loader with the real CuPy, of which it only needs NVRTC."""
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed: pip install -e '.[compile]'", exc_type=ImportError)
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:  # CuPy's own types
+        pytest.skip(f"NVRTC is not installed ({type(error).__name__}): pip install -e '.[compile]'")
+    with fakecupy.as_cupy(sys.modules, None):
+        from gpuclust.backends import cuda_kernels
+
+        yield cuda_kernels
+
+
+def report(kernels, file, arch):
+    """Registers and bytes spilled of each kernel of a file."""
+    nvrtc = kernels.nvrtc
+    program = nvrtc.createProgram(kernels.source(file), f"{file}.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, (f"-arch={arch}", *kernels.OPTIONS, "--ptxas-options=-v"))
+        log = nvrtc.getProgramLog(program)
+    except nvrtc.NVRTCError:
+        pytest.fail(nvrtc.getProgramLog(program))
+    finally:
+        nvrtc.destroyProgram(program)
+    pattern = r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers"
+    return {
+        name: (int(registers), int(stores) + int(loads))
+        for name, stores, loads, registers in re.findall(pattern, log, re.DOTALL)
+    }
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_kernels_keep_to_their_registers(kernels, file, arch):
+    found = report(kernels, file, arch)
+    assert found
+    for name, (registers, spilled) in found.items():
+        family = name.split("_")[0]
+        assert registers <= REGISTERS.get(family, MOST), name
+        assert spilled <= SPILLS.get((family, arch), 0), name
+
+
+@pytest.mark.parametrize("kernel", OPCODES)
+def test_the_instructions_that_a_design_rests_on(kernels, kernel, tmp_path):
+    """Of sm_90a."""
+    file, _, name = kernel.partition(".")
+    (tmp_path / "a.cubin").write_bytes(kernels.compiled(kernels.source(file), file, "sm_90a"))
+    done = subprocess.run([disassembler(), tmp_path / "a.cubin"], capture_output=True, text=True, check=True)
+    code = done.stdout.partition(f".text.{name}:")[2].partition(".section")[0]
+    found = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code)
+    for opcode, least in OPCODES[kernel].items():
+        assert sum(each.startswith(opcode) for each in found) >= least, opcode
+
+
+def disassembler():
+    """The path of nvdisasm, or a skip."""
+    try:
+        files = importlib.metadata.files("nvidia-cuda-nvdisasm") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for path in files:
+        if path.name == "nvdisasm":
+            return path.locate()
+    pytest.skip("nvdisasm is not installed: pip install -e '.[compile]'")
+
+
+def test_every_source_is_compiled(kernels):
+    assert sorted(FILES) == sorted(path.stem for path in kernels.SOURCES.glob("*.cu"))
+
+
+def test_a_binary_is_whole(kernels):
+    data = kernels.compiled(kernels.source("costs"), "costs", "sm_80")
+    assert data[:4] == b"\x7fELF"
+    sections = int.from_bytes(data[40:48], "little")  # where the table of 64-byte section headers starts
+    count = int.from_bytes(data[60:62], "little")
+    assert len(data) >= sections + 64 * count
+
+
+def test_a_fault_is_told_with_the_compiler_s_words(kernels):
+    with pytest.raises(RuntimeError, match=r"costs.cu for sm_80: (.|\n)*undefined_name"):
+        kernels.compiled("__global__ void f() { undefined_name(); }", "costs", "sm_80")
+
+
+def test_text_for_architectures_to_come(kernels):
+    assert b".target sm_90" in kernels.compiled(kernels.source("costs"), "costs", "compute_90")

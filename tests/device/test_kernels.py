@@ -1,0 +1,343 @@
+"""The kernels' own sources under the emulator, memory fenced, against the definitions; and faults planted in them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from laws.oracle import direct_costs, direct_labels
+
+from gpuclust.backends.frame import Frame
+from gpuclust.backends.metric import Metric
+
+from . import emulator
+
+METRICS = [Metric.EUCLIDEAN, Metric.MANHATTAN]
+SHAPES = [(1, 1, 1), (127, 127, 15), (128, 128, 16), (129, 129, 17), (261, 131, 33), (70, 3, 2), (67, 257, 5), (40, 7, 97)]
+
+
+@pytest.fixture
+def fenced(machine):
+    machine.fenced = True
+    return machine
+
+
+@pytest.fixture(params=emulator.SCHEDULES)
+def schedule(request, machine):
+    machine.schedule = request.param
+
+
+def rows_and_centers(rng, kind, n, k, d, dtype):
+    """Rows, and centres f64, for which labels are hard to tell."""
+    centers = rng.normal(size=(k, d))
+    X = rng.normal(size=(n, d))
+    if kind == "ties":
+        X, centers = rng.integers(-2, 3, (n, d)), rng.integers(-2, 3, (k, d)) / 2
+    elif kind == "far":
+        X, centers = X + 1e6, centers + 1e6
+    elif kind == "last bits":
+        centers = centers[:1] + np.spacing(np.abs(centers[:1])) * rng.integers(-9, 10, (k, d))
+    elif kind == "bundles":  # far smaller apart than they are long
+        base = rng.normal(size=(3, d))
+        X = base[rng.integers(0, 3, n)] + 1e-6 * X
+        centers = base[rng.integers(0, 3, k)] + 1e-6 * centers
+    elif kind == "twins" and k >= 16:  # hardly apart, and scored by the same thread
+        centers[8:16] = centers[:8] * (1 + 1e-8 * rng.normal(size=(8, d)))
+        X = centers[rng.integers(0, 16, n)] + 0.1 * X
+    elif kind == "huge":
+        X, centers = X * 1e37, centers * 1e37
+    elif kind == "outside":
+        X = X * 10.0 ** rng.integers(-30, 30, (n, 1))
+    return X.astype(dtype), centers.astype(np.float64)
+
+
+KINDS = ("normal", "ties", "far", "last bits", "bundles", "twins", "huge", "outside")
+
+
+def labels_of(X, centers, metric):
+    """Labels by the kernels."""
+    from gpuclust.backends import cuda_labels, cuda_memory
+
+    label = cuda_memory.send(np.full(len(X), -7, np.int32))
+    packed = cuda_labels.pack(centers, Frame.around(centers, X.dtype, metric))
+    cuda_labels.nearest(cuda_memory.send(X), packed, label)
+    return label.get()
+
+
+def check_labels(X, centers, metric):
+    np.testing.assert_array_equal(labels_of(X, centers, metric), direct_labels(X, centers, metric.l1))
+
+
+@pytest.mark.usefixtures("fenced", "schedule")
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_labels_are_those_of_the_definition(rng, shape, metric, dtype):
+    for kind in KINDS:
+        check_labels(*rows_and_centers(rng, kind, *shape, dtype), metric)
+
+
+@pytest.mark.usefixtures("fenced")
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_that_are_not_finite_have_no_label(rng, metric, dtype):
+    X, centers = rows_and_centers(rng, "normal", 40, 3, 35, dtype)
+    X[3, 34], X[7, 0], X[9, 2] = np.nan, np.inf, -np.inf
+    expected = direct_labels(np.nan_to_num(X, posinf=0, neginf=0), centers, metric.l1)
+    expected[[3, 7, 9]] = -1
+    np.testing.assert_array_equal(labels_of(X, centers, metric), expected)
+
+
+@pytest.mark.usefixtures("fenced")
+@pytest.mark.parametrize("metric", METRICS)
+def test_costs_and_distances_are_direct_sums(rng, metric, dtype):
+    from gpuclust.backends import cuda_labels, cuda_memory
+
+    for n, k, d in SHAPES:
+        X, centers = rows_and_centers(rng, "normal", n, k, d, dtype)
+        label, there = rng.integers(0, k, n).astype(np.int32), cuda_memory.send(X)
+        every = direct_costs(X, centers, metric.l1)
+        own = cuda_labels.costs(there, centers, cuda_memory.send(label), metric).get()
+        np.testing.assert_array_equal(own, every[np.arange(n), label])
+        for out in (np.float32, np.float64):
+            found = cuda_labels.distances(there, centers, out, metric).get()
+            np.testing.assert_array_equal(found, (every if metric.l1 else np.sqrt(every)).astype(out))
+
+
+def sums_of(X, weight, new, old, k, magic):
+    """What rows that move bring and take, and how many enter and leave each cluster."""
+    from gpuclust.backends import cuda_memory, cuda_moves
+
+    delta = cuda_memory.send(np.zeros((k, *magic.shape)))
+    there, heavy = cuda_memory.send(X), None if weight is None else cuda_memory.send(weight)
+    groups = cuda_moves.group(cuda_memory.send(new), cuda_memory.send(old), k)
+    cuda_moves.add_sums(groups, there, heavy, cuda_memory.send(magic), delta)
+    return delta.get(), groups.counts.get()
+
+
+def moved_sums(X, weight, new, old, k, magic):
+    """The same row by row, each value cut level by level in Python's floats."""
+    d, out = X.shape[1], np.zeros((k, *magic.shape))
+    for i in np.flatnonzero(new != old):
+        w = 1.0 if weight is None else float(weight[i])
+        products = [Fraction(w) * Fraction(float(x)) for x in X[i]] + [Fraction(w)]
+        for f in range(d + 1):
+            value = float(products[f])
+            for rest in (value, float(products[f] - Fraction(value))):
+                for b, anchor in enumerate(magic[:, f]):
+                    piece = (rest + anchor) - anchor
+                    rest -= piece
+                    out[new[i], b, f] += piece
+                    if old[i] >= 0:
+                        out[old[i], b, f] -= piece
+    return out
+
+
+def check_sums(X, weight, new, old, k, levels, step):
+    magic = 1.5 * np.exp2(np.full((levels, X.shape[1] + 1), 40.0) - step * np.arange(levels)[:, None])
+    found, counts = sums_of(X, weight, new, old, k, magic)
+    np.testing.assert_array_equal(found, moved_sums(X, weight, new, old, k, magic))
+    entered = np.bincount(new[new != old], minlength=k)
+    left = np.bincount(old[(new != old) & (old >= 0)], minlength=k)
+    np.testing.assert_array_equal(counts, [*entered, *left, 0])
+
+
+@pytest.mark.usefixtures("fenced", "schedule")
+@pytest.mark.parametrize("levels", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_of_rows_that_move(rng, levels, weighted, dtype):
+    for n, k, d in ((1, 1, 1), (130, 3, 31), (65, 7, 32), (300, 2, 5)):
+        X = (rng.normal(size=(n, d)) * 10.0 ** rng.integers(-6, 6, (n, d))).astype(dtype)
+        weight = rng.uniform(0, 3, n) if weighted else None
+        old, new = rng.integers(-1, k, n).astype(np.int32), rng.integers(0, k, n).astype(np.int32)
+        check_sums(X, weight, new, old, k, levels, step=20.0)
+
+
+@pytest.mark.usefixtures("fenced")
+def test_rows_without_a_label_are_told(rng):
+    from gpuclust.backends import cuda_memory, cuda_moves
+
+    new, old = np.array([0, -1, 1, -1], np.int32), np.array([-1, 1, 1, -1], np.int32)
+    counts = cuda_moves.count(cuda_memory.send(new), cuda_memory.send(old), 2)
+    assert counts.get().tolist() == [1, 0, 0, 0, 2]
+    with pytest.raises(ValueError, match="2 rows hold NaN or infinity that was not there at the first read"):
+        cuda_moves.flow(counts, 2)
+
+
+def medians_of(X, label, wanted):
+    from gpuclust.backends import cuda_medians, cuda_memory
+
+    return cuda_medians.middles(cuda_memory.send(X), cuda_memory.send(label), wanted)
+
+
+@pytest.mark.usefixtures("fenced", "schedule")
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 3), (300, 3, 33), (257, 40, 2), (130, 2, 65)], ids=str)
+def test_middle_values(rng, shape, dtype, monkeypatch):
+    from gpuclust.backends import cuda_medians
+
+    monkeypatch.setattr(cuda_medians, "ITEM_ROWS", 50)
+    n, k, d = shape
+    for kind in ("normal", "few values", "extremes", "zeros"):
+        X = rng.normal(size=(n, d)).astype(dtype)
+        if kind == "few values":
+            X = np.round(X).astype(dtype)
+        elif kind == "extremes":
+            info = np.finfo(dtype)
+            X = rng.choice([info.max, -info.max, info.tiny, -info.smallest_subnormal, 1, -1], (n, d)).astype(dtype)
+        elif kind == "zeros":
+            X = rng.choice([0.0, -0.0, 1.0], (n, d)).astype(dtype)
+        label = rng.integers(0, k, n).astype(np.int32)
+        check_middles(X, label, rng.random(k) < 0.8)
+
+
+def check_middles(X, label, wanted):
+    one, two = medians_of(X, label, wanted)
+    for j in range(len(wanted)):
+        rows = np.sort(X[label == j], axis=0)
+        if not wanted[j] or not len(rows):
+            rows = np.full((1, X.shape[1]), np.nan)
+        np.testing.assert_array_equal((one[j], two[j]), (rows[(len(rows) - 1) // 2], rows[len(rows) // 2]))
+
+
+def trials_of(X, weight, known, trial, frame, grid, start):
+    """Potentials by block, the largest costs, the costs left, and the first rows' potentials."""
+    from gpuclust.backends import cuda_memory, cuda_seeding
+    from gpuclust.backends.base import Chunk
+
+    cost = cuda_memory.send(np.linspace(0.5, 2, len(X)).astype(X.dtype) * X.dtype.type(frame.largest / 4))
+    heavy = None if weight is None else cuda_memory.send(weight)
+    chunk = Chunk(cuda_memory.send(X), heavy, start, {"cost": cost})
+    rows = cuda_seeding.potentials(chunk, frame, known, grid)
+    found = cuda_seeding.trials(chunk, frame, known, trial, grid)
+    (blocks,) = found.blocks.values()
+    return cost.get(), blocks, found.largest, rows
+
+
+def check_trials(X, weight, centers, metric, start=1000):
+    """Against plain NumPy in the rows' own precision, features in order."""
+    frame, dtype = Frame.around(centers, X.dtype, metric), X.dtype
+    if not 0 < frame.largest < 1e30:
+        return
+    trial, old = centers[1:].astype(dtype), np.linspace(0.5, 2, len(X)).astype(dtype) * dtype.type(frame.largest / 4)
+    for known in (None, centers[0].astype(dtype)):
+        reach = np.zeros((1 + len(trial), len(X)), dtype)
+        for f in range(X.shape[1]):
+            diff = X[:, f] * frame.scale - np.vstack([centers[:1].astype(dtype), trial])[:, f, None] * frame.scale
+            reach += np.abs(diff) if metric.l1 else diff * diff
+        cost = old if known is None else np.minimum(old, reach[0])
+        left = np.minimum(reach[1:], cost) if len(trial) else cost[None]
+        grid = 2.0 ** (np.ceil(np.log2(frame.largest * 3 * len(X))) - 53)
+        heavy = np.ones(len(X)) if weight is None else weight
+        shares = np.floor(left.astype(np.float64) * heavy * (1 / grid)).astype(np.int64)
+        one = np.floor(cost.astype(np.float64) * heavy * (1 / grid)).astype(np.int64)
+        edges = np.arange(start, start + len(X)) // 1024 - start // 1024
+        blocks = [[share[edges == b].sum() for b in range(edges[-1] + 1)] for share in shares]
+        found = trials_of(X, weight, known, trial, frame, grid, start)
+        most = np.where(heavy > 0, left, 0).max(axis=1)
+        for ours, theirs in zip(found, (cost, blocks, most, one), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.usefixtures("fenced", "schedule")
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_trials_are_plain_sums(rng, metric, weighted, dtype):
+    for n, m, d in ((1, 1, 1), (300, 3, 16), (257, 4, 17), (40, 5, 33), (2100, 14, 3), (300, 25, 5)):
+        X, centers = rows_and_centers(rng, "normal", n, m, d, dtype)
+        weight = rng.integers(0, 3, n) * rng.uniform(0, 2, n) if weighted else None
+        check_trials(X, weight, centers, metric)
+
+
+# --- planted faults ---
+
+FAULTS = {
+    "scores of rows that have not arrived": ("nearest", "            copies_done();\n", ""),
+    "a step begins before others have loaded it": (
+        "nearest",
+        "copies_done();\n            __syncthreads();",
+        "copies_done();",
+    ),
+    "shared memory used again too early": (
+        "nearest",
+        "    __syncthreads();\n#pragma unroll\n    for (int i = 0; i < 8; i++) {\n        float best",
+        "#pragma unroll\n    for (int i = 0; i < 8; i++) {\n        float best",
+    ),
+    "the upper centres' best read too early": (
+        "nearest",
+        "    __syncthreads();\n    if (!(warp & 1)",
+        "    if (!(warp & 1)",
+    ),
+    "a barrier that half of the warps reach": (
+        "nearest",
+        "if ((warp & 1) && (lane & 7) == 0) {\n",
+        "if ((warp & 1) && (lane & 7) == 0) {\n __syncthreads();\n",
+    ),
+    "centres behind the last one": ("nearest", "there < k ? sum[i][j] : INFINITY", "sum[i][j]"),
+    "lanes left out": ("nearest", "step < 8; step <<= 1", "step < 4; step <<= 1"),
+    "rows behind the last one": ("nearest", "if (row0 + r < n) decide", "decide"),
+    "no room for rounding": ("nearest", "norm[i], slack) > best", "0.0f, 0.0f) > (L1 ? one : sqrtf(one))"),
+    "rounding of the rows forgotten": ("nearest", "#define SHIFTED 1.3e-7f", "#define SHIFTED 0.0f"),
+    "candidates left out": ("nearest", "size, slack) > limit) continue", "size, slack) > 0.999f * limit) continue"),
+    "ties to any centre": ("nearest", "(other == best && there < at)", "false"),
+    "features behind the last one": ("nearest", "f < d ? (float)", "true ? (float)"),
+    "the second best forgotten": ("nearest", "two = fminf(fmaxf(one, other), fminf(two, second));", "two = fminf(two, second);"),
+    "the best of a thread is no second": ("nearest", "second = less ? best : fminf(second, value);", "second = less ? second : fminf(second, value);"),
+    "values that are not finite": ("nearest", "!good ? -1", "false ? -1"),
+    "a term fused": ("common", "t * t);", "t * t); cost = fma(0.0, t, cost) + 1e-300 * (f == 1)"),
+    "rows that stay": ("moves", "return now != before && now >= 0;", "return now >= 0;"),
+    "rows that leave": ("moves", "leaves ? -sum[b] : sum[b]", "sum[b]"),
+    "the end of a group": ("moves", "if (e + 1 < last && group[e + 1] == group[e]) continue;", "if (e + 1 < last) continue;"),
+    "entries behind the last one": ("moves", "first + SPAN < entries ? first + SPAN : entries", "first + SPAN"),
+    "higher levels": ("moves", "low + b == 0)", "b == 0)"),
+    "columns behind the last one": ("moves", "if (column > d) return;", ""),
+    "counts not yet cleared": ("medians", "own[bin] = 0;\n    __syncthreads();", "own[bin] = 0;"),
+    "counts not yet complete": ("medians", "    __syncthreads();\n    for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)\n        if", "    for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)\n        if"),
+    "counts not cleared": ("medians", "own[bin] = 0;", ""),
+    "the rank's digit": ("medians", "bins[digit * LANES] <= left", "bins[digit * LANES] < left"),
+    "negative values": ("medians", "return bits & 0x80000000u ? ~bits : bits | 0x80000000u;", "return bits;"),
+    "the upper middle": ("medians", "if (key > low && key < least)", "if (key >= low && key < least)"),
+    "features of the last group": ("medians", "    if (f < d) {\n", "    {\n"),
+    "rows not yet staged": ("trials", "        }\n        __syncthreads();\n", "        }\n"),
+    "rows staged over others": ("trials", "        __syncthreads();\n        for (int e", "        for (int e"),
+    "rows of two blocks": ("trials", "if (same) share += other;", "share += other;"),
+    "rows of no weight": ("trials", "!weight || weight[i] > 0.0", "true"),
+    "staged rows behind the last one": ("trials", "if (f < deep && row0 + r < n) stage", "if (f < deep) stage"),
+    "the known centre among the trials": ("trials", "const int64_t column = t - known;", "const int64_t column = t;"),
+}  # fmt: skip
+
+
+def exercise(machine, rng):
+    """Everything that the kernels do, in a few shapes, under every schedule."""
+    shapes = [(130, 130, 17), (61, 5, 40), (261, 257, 18), (300, 40, 2)]
+    for machine.schedule, (n, k, d) in zip(emulator.SCHEDULES, shapes, strict=True):
+        for metric in METRICS:
+            for kind in ("normal", "ties", "last bits", "bundles", "twins"):
+                X, centers = rows_and_centers(rng, kind, n, k, d, np.float32)
+                check_labels(X, centers, metric)
+                check_trials(X, rng.integers(0, 2, n) * rng.uniform(0, 3, n), centers[:6], metric)
+        label, old = rng.integers(0, k, n).astype(np.int32), rng.integers(-1, k, n).astype(np.int32)
+        check_sums(X, rng.uniform(0, 3, n), label, old, k, levels=6, step=12.0)
+        check_middles(X, label, np.ones(k, bool))
+        X[n // 2, d - 1] = np.nan
+        assert labels_of(X, centers, Metric.EUCLIDEAN)[n // 2] == -1
+
+
+@pytest.mark.parametrize("fault", [None, *FAULTS])
+def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
+    from gpuclust.backends import cuda_kernels
+
+    if fault is None:
+        exercise(fenced, rng)
+        return
+    where, right, wrong = FAULTS[fault]
+    sound = cuda_kernels.source
+
+    def broken(file):
+        code = sound(file)
+        if where in (file, "common"):
+            assert right in code
+            code = code.replace(right, wrong)
+        return code
+
+    monkeypatch.setattr(cuda_kernels, "source", broken)
+    with pytest.raises((AssertionError, emulator.EmulatorError)):
+        exercise(fenced, rng)
