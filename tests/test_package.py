@@ -113,7 +113,7 @@ def test_metadata():
 def test_extras():
     extras = project()["optional-dependencies"]
     assert set(extras) == {
-        "cuda12", "cuda13", "files", "analysis", "cli", "serve", "dask", "onnx", "test", "bench", "all",
+        "cuda12", "cuda13", "files", "analysis", "cli", "serve", "dask", "onnx", "compile", "test", "bench", "all",
     }  # fmt: skip
     assert not re.search("cuda|cupy", " ".join(extras["all"]))
     for extra in ("cli", "files"):
