@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fresh environment, lint, types, the whole suite on the CPU, where every CUDA kernel is compiled and emulated.
 # Reduced fuzz counts; ci/full.sh runs the full ones. Needs Python >= 3.11 with venv, pip and a package index, and a C++
-# compiler for the emulator (without one, its tests are skipped). PYTHON, VENV and CXX may be set.
+# compiler on Linux x86-64 for the emulator (else its tests are skipped). PYTHON, VENV and CXX may be set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv="${VENV:-.venv-ci}"

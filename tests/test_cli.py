@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import gpuclust
 from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians, load_model
 from gpuclust.backends import select
+from gpuclust.backends.diagnosis import install
 from gpuclust.cli import demo as demo_module
 from gpuclust.cli import doctor as doctor_module
 from gpuclust.cli import outputs as outputs_module
@@ -739,7 +740,7 @@ def test_doctor():
 
 
 def test_doctor_explains_a_gpu_that_cannot_be_used(monkeypatch):
-    problem = select.Problem(f"CuPy is not installed; {select.INSTALL}.", gpu_visible=True)
+    problem = select.Problem(f"CuPy is not installed; {install(None)}.", gpu_visible=True)
     monkeypatch.setattr(select, "cuda_problem", lambda index: problem)
     result = call("doctor")
     assert result.exit_code == 4

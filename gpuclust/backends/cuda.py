@@ -1,4 +1,4 @@
-"""CUDA through CuPy: our own kernels and array operations, the same results as the CPU to the bit.
+"""CUDA through CuPy: our own kernels and array operations; from the same centres, the same bits as the CPU.
 
 This file and its parts (`cuda_*.py`) are the only ones that compute with CuPy, on the current stream.
 """
@@ -120,8 +120,13 @@ class CUDABackend(Backend):
     @on_device
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
         k, label = len(centers.host), chunk.rows["label"]
-        new = self._nearest(chunk, centers)
-        entered, left = moves.flow(moves.count(new, label, k), k)
+        new, counts = self._nearest(chunk, centers), cupy.zeros(2 * k + 1, np.int64)
+
+        def step(start: int, stop: int) -> None:
+            counts[:] += moves.count(new[start:stop], label[start:stop], k)
+
+        tiles(len(label), 8, step)
+        entered, left = moves.flow(counts, k)
         label[:] = new
         return Moves(int(entered.sum()), len(label), entered + left)
 

@@ -21,6 +21,7 @@ from ..errors import DeviceUnavailableError
 
 SOURCES: Final = Path(__file__).parent / "kernels" / "cuda"
 OPTIONS: Final = ("-std=c++17", "-fmad=false")  # one rounding for each operation, as on the CPU
+OLDEST: Final = 75  # compute capability times ten
 UNASKED_SHARED: Final = 48 << 10  # bytes of shared memory that a kernel gets without asking
 WARPS: Final = 8  # of a block of most kernels
 logger = logging.getLogger("gpuclust")
@@ -52,10 +53,10 @@ def target(device: int) -> str:
     """The architecture to compile for: the device's own, or one from which its driver can translate."""
     own = int(cupy.cuda.Device(device).compute_capability)
     known = nvrtc.getSupportedArchs()
-    if own in known:
+    if own in known and own >= OLDEST:
         return f"sm_{own}a" if own == 90 else f"sm_{own}"
     older = [arch for arch in known if arch < own]
-    if not older or own < 75:
+    if not older or own < OLDEST:
         raise DeviceUnavailableError(
             f"cuda:{device} has compute capability {own / 10}, for which NVRTC {_version()} cannot compile:"
             f" it knows {', '.join(str(arch / 10) for arch in known)}. Install the CuPy that fits the driver."
@@ -96,8 +97,8 @@ def compiled(code: str, file: str, arch: str) -> bytes:
 @functools.cache
 def folder() -> Path:
     """Where binaries are kept: CuPy's cache, else (it cannot be written) a directory of this process."""
-    path = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # no home, or not ours
+        path = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
         path.mkdir(parents=True, exist_ok=True)
         if os.access(path, os.W_OK):
             return path
@@ -109,6 +110,7 @@ def _write(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
+    os.chmod(name, 0o644)  # others may share the directory
     os.replace(name, path)
 
 

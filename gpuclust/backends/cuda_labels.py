@@ -17,6 +17,7 @@ TILE: Final = 128  # rows, and centres, of a block of `score`
 DEEP: Final = 16  # features of its steps
 STAGES: Final = 2 * 2 * TILE * (DEEP + 4) * 4  # bytes of shared memory: rows and centres of two steps
 BESTS: Final = 3 * 8 * 32 * WARPS * 4  # and each thread's best scores
+WIDEST: Final = 1_500_000  # features from which on the bounds of `nearest.cu` do not hold
 MOST_BLOCKS: Final = 4096  # of kernels that step through their rows
 
 
@@ -37,7 +38,7 @@ def pack(centers: np.ndarray, frame: Frame) -> PackedCenters:
         rounded = ((centers - frame.shift) * float(frame.scale)).astype(np.float32)
     rows = np.zeros((padded(k, TILE), padded(d, DEEP)), np.float32)
     rows[:k, :d] = rounded
-    slack = np.float32(1.05 * (d + 8) * 2.0**-24)
+    slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
     return PackedCenters(
         send(centers.T), send(rounded.T), send(rows), send(frame.shift), frame.scale, frame.metric, slack
     )

@@ -8,6 +8,8 @@ import sys
 from typing import Any, NamedTuple
 
 OLDEST_DRIVER = 12000  # as the driver counts: 1000 * major + 10 * minor
+OLDEST_GPU = 75  # compute capability times ten
+NO_DEVICE = 100  # cudaErrorNoDevice
 
 
 class Problem(NamedTuple):
@@ -25,9 +27,15 @@ def diagnose(index: int) -> Problem | None:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy raises its own types, which differ between versions
+        if getattr(error, "status", None) == NO_DEVICE:
+            return Problem("the CUDA driver shows no device; is CUDA_VISIBLE_DEVICES empty?", gpu_visible=False)
         return Problem(_no_answer(cupy, error, driver), driver_present())
     if index >= count:
         return Problem(f"there are {count} CUDA devices, numbered from 0.", gpu_visible=count > 0)
+    own = int(cupy.cuda.Device(index).compute_capability)
+    if own < OLDEST_GPU:
+        text = f"its compute capability, {own / 10}, is below {OLDEST_GPU / 10}: it is too old."
+        return Problem(text, gpu_visible=True)
     try:
         cupy.cuda.nvrtc.getVersion()
     except Exception as error:

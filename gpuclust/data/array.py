@@ -11,7 +11,7 @@ from ..backends.base import Array, Backend, Chunk
 from .plan import DEFAULT_CHUNK
 from .source import Source
 
-MOST_ROWS = 1 << 32  # that are told apart by 32 bits
+MOST_ROWS = (1 << 31) - 1  # that are told apart by an int32
 
 
 class ArraySource(Source):

@@ -28,7 +28,7 @@ def no_memory_of_devices():
 def machine(monkeypatch, tmp_path):
     """The pretended GPUs, with the stand-in installed as `cupy`."""
     if emulator.compiler() is None:
-        pytest.skip("no C++ compiler for the emulator: install g++ or clang++, or set CXX")
+        pytest.skip("no C++ compiler for the emulator: Linux on x86-64 and g++, clang++ or CXX are needed")
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
     state = fakecupy.Machine()
     with fakecupy.as_cupy(sys.modules, fakecupy.module(state)):

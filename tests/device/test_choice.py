@@ -106,6 +106,58 @@ def test_the_package_that_fits_the_driver(monkeypatch, driver, error, words):
         select.select("cuda")
 
 
+def test_no_device_is_no_trouble(machine, monkeypatch):
+    class NoDevice(Exception):
+        status = 100
+
+    def none():
+        raise NoDevice("cudaErrorNoDevice")
+
+    monkeypatch.setattr(sys.modules["cupy"].cuda.runtime, "getDeviceCount", none)
+    monkeypatch.setattr(diagnosis, "driver_present", lambda: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert select.select("auto").backend.name == "cpu"
+    with pytest.raises(DeviceUnavailableError, match="CUDA_VISIBLE_DEVICES"):
+        select.select("cuda")
+
+
+def test_a_gpu_that_is_too_old(machine):
+    machine.compute_capability = "61"
+    with pytest.raises(DeviceUnavailableError, match=r"capability, 6\.1, is below 7\.5"):
+        select.select("cuda")
+    with pytest.warns(DeviceFallbackWarning, match="too old"):
+        assert select.select("auto").backend.name == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("own", "known", "expected"),
+    [
+        ("90", [75, 80, 90], "sm_90a"),
+        ("86", [75, 80, 86, 90], "sm_86"),
+        ("121", [75, 90, 100, 120], "compute_120"),
+        ("89", [75, 80], "compute_80"),
+    ],
+)
+def test_what_is_compiled_for(machine, monkeypatch, own, known, expected):
+    from gpuclust.backends import cuda_kernels
+
+    machine.compute_capability = own
+    monkeypatch.setattr(cuda_kernels.nvrtc, "getSupportedArchs", staticmethod(lambda: known))
+    assert cuda_kernels.target(0) == expected
+    X = np.arange(12, dtype=np.float32).reshape(6, 2)
+    assert len(KMeans(2, init=X[:2], device="cuda").fit(X).labels_) == 6
+
+
+def test_an_nvrtc_that_knows_nothing_old_enough(machine, monkeypatch):
+    from gpuclust.backends import cuda_kernels
+
+    machine.compute_capability = "75"
+    monkeypatch.setattr(cuda_kernels.nvrtc, "getSupportedArchs", staticmethod(lambda: [80, 90]))
+    with pytest.raises(DeviceUnavailableError, match=r"capability 7\.5, for which NVRTC 13\.0 cannot compile"):
+        cuda_kernels.target(0)
+
+
 def test_no_nvrtc(machine, monkeypatch):
     monkeypatch.setattr(sys.modules["cupy"].cuda.nvrtc, "getVersion", staticmethod(fail("libnvrtc.so.13 not found")))
     with pytest.raises(DeviceUnavailableError, match="NVRTC, which compiles the kernels, .*libnvrtc.so.13 not found"):

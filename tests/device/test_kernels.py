@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -90,17 +92,20 @@ def test_rows_that_are_not_finite_have_no_label(rng, metric, dtype):
 @pytest.mark.usefixtures("fenced")
 @pytest.mark.parametrize("metric", METRICS)
 def test_costs_and_distances_are_direct_sums(rng, metric, dtype):
-    from gpuclust.backends import cuda_labels, cuda_memory
-
     for n, k, d in SHAPES:
         X, centers = rows_and_centers(rng, "normal", n, k, d, dtype)
-        label, there = rng.integers(0, k, n).astype(np.int32), cuda_memory.send(X)
-        every = direct_costs(X, centers, metric.l1)
-        own = cuda_labels.costs(there, centers, cuda_memory.send(label), metric).get()
-        np.testing.assert_array_equal(own, every[np.arange(n), label])
-        for out in (np.float32, np.float64):
-            found = cuda_labels.distances(there, centers, out, metric).get()
-            np.testing.assert_array_equal(found, (every if metric.l1 else np.sqrt(every)).astype(out))
+        check_costs(X, centers, rng.integers(0, k, n).astype(np.int32), metric)
+
+
+def check_costs(X, centers, label, metric):
+    from gpuclust.backends import cuda_labels, cuda_memory
+
+    there, every = cuda_memory.send(X), direct_costs(X, centers, metric.l1)
+    own = cuda_labels.costs(there, centers, cuda_memory.send(label), metric).get()
+    np.testing.assert_array_equal(own, every[np.arange(len(X)), label])
+    for out in (np.float32, np.float64):
+        found = cuda_labels.distances(there, centers, out, metric).get()
+        np.testing.assert_array_equal(found, (every if metric.l1 else np.sqrt(every)).astype(out))
 
 
 def sums_of(X, weight, new, old, k, magic):
@@ -198,12 +203,12 @@ def check_middles(X, label, wanted):
         np.testing.assert_array_equal((one[j], two[j]), (rows[(len(rows) - 1) // 2], rows[len(rows) // 2]))
 
 
-def trials_of(X, weight, known, trial, frame, grid, start):
+def trials_of(X, weight, cost, known, trial, frame, grid, start):
     """Potentials by block, the largest costs, the costs left, and the first rows' potentials."""
     from gpuclust.backends import cuda_memory, cuda_seeding
     from gpuclust.backends.base import Chunk
 
-    cost = cuda_memory.send(np.linspace(0.5, 2, len(X)).astype(X.dtype) * X.dtype.type(frame.largest / 4))
+    cost = cuda_memory.send(cost)
     heavy = None if weight is None else cuda_memory.send(weight)
     chunk = Chunk(cuda_memory.send(X), heavy, start, {"cost": cost})
     rows = cuda_seeding.potentials(chunk, frame, known, grid)
@@ -214,24 +219,25 @@ def trials_of(X, weight, known, trial, frame, grid, start):
 
 def check_trials(X, weight, centers, metric, start=1000):
     """Against plain NumPy in the rows' own precision, features in order."""
-    frame, dtype = Frame.around(centers, X.dtype, metric), X.dtype
-    if not 0 < frame.largest < 1e30:
-        return
-    trial, old = centers[1:].astype(dtype), np.linspace(0.5, 2, len(X)).astype(dtype) * dtype.type(frame.largest / 4)
+    dtype = X.dtype
+    frame = replace(Frame.around(centers, dtype, metric), scale=dtype.type(0.25))
+    trial, reach = centers[1:].astype(dtype), np.zeros((len(centers), len(X)), dtype)
+    for f in range(X.shape[1]):
+        diff = X[:, f] * frame.scale - centers[:, f, None].astype(dtype) * frame.scale
+        reach += np.abs(diff) if metric.l1 else diff * diff
+    largest = float(reach.max())
+    assert 0 < largest < 1e37
+    old = np.linspace(0.1, 1, len(X)).astype(dtype) * dtype.type(largest)
     for known in (None, centers[0].astype(dtype)):
-        reach = np.zeros((1 + len(trial), len(X)), dtype)
-        for f in range(X.shape[1]):
-            diff = X[:, f] * frame.scale - np.vstack([centers[:1].astype(dtype), trial])[:, f, None] * frame.scale
-            reach += np.abs(diff) if metric.l1 else diff * diff
         cost = old if known is None else np.minimum(old, reach[0])
         left = np.minimum(reach[1:], cost) if len(trial) else cost[None]
-        grid = 2.0 ** (np.ceil(np.log2(frame.largest * 3 * len(X))) - 53)
+        grid = 2.0 ** (np.ceil(np.log2(largest * 3 * len(X))) - 53)
         heavy = np.ones(len(X)) if weight is None else weight
         shares = np.floor(left.astype(np.float64) * heavy * (1 / grid)).astype(np.int64)
         one = np.floor(cost.astype(np.float64) * heavy * (1 / grid)).astype(np.int64)
         edges = np.arange(start, start + len(X)) // 1024 - start // 1024
         blocks = [[share[edges == b].sum() for b in range(edges[-1] + 1)] for share in shares]
-        found = trials_of(X, weight, known, trial, frame, grid, start)
+        found = trials_of(X, weight, old, known, trial, frame, grid, start)
         most = np.where(heavy > 0, left, 0).max(axis=1)
         for ours, theirs in zip(found, (cost, blocks, most, one), strict=True):
             np.testing.assert_array_equal(ours, theirs)
@@ -282,7 +288,7 @@ FAULTS = {
     "the second best forgotten": ("nearest", "two = fminf(fmaxf(one, other), fminf(two, second));", "two = fminf(two, second);"),
     "the best of a thread is no second": ("nearest", "second = less ? best : fminf(second, value);", "second = less ? second : fminf(second, value);"),
     "values that are not finite": ("nearest", "!good ? -1", "false ? -1"),
-    "a term fused": ("common", "t * t);", "t * t); cost = fma(0.0, t, cost) + 1e-300 * (f == 1)"),
+    "a term fused": ("common", "cost = cost + (L1 ? fabs(t) : t * t);", "cost = L1 ? cost + fabs(t) : fma(t, t, cost);"),
     "rows that stay": ("moves", "return now != before && now >= 0;", "return now >= 0;"),
     "rows that leave": ("moves", "leaves ? -sum[b] : sum[b]", "sum[b]"),
     "the end of a group": ("moves", "if (e + 1 < last && group[e + 1] == group[e]) continue;", "if (e + 1 < last) continue;"),
@@ -315,6 +321,7 @@ def exercise(machine, rng):
                 check_labels(X, centers, metric)
                 check_trials(X, rng.integers(0, 2, n) * rng.uniform(0, 3, n), centers[:6], metric)
         label, old = rng.integers(0, k, n).astype(np.int32), rng.integers(-1, k, n).astype(np.int32)
+        check_costs(X, centers, label, Metric.EUCLIDEAN)
         check_sums(X, rng.uniform(0, 3, n), label, old, k, levels=6, step=12.0)
         check_middles(X, label, np.ones(k, bool))
         X[n // 2, d - 1] = np.nan
@@ -330,14 +337,32 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
         return
     where, right, wrong = FAULTS[fault]
     sound = cuda_kernels.source
+    assert right in sound("costs" if where == "common" else where)
 
     def broken(file):
-        code = sound(file)
-        if where in (file, "common"):
-            assert right in code
-            code = code.replace(right, wrong)
-        return code
+        return sound(file).replace(right, wrong) if where in (file, "common") else sound(file)
 
     monkeypatch.setattr(cuda_kernels, "source", broken)
     with pytest.raises((AssertionError, emulator.EmulatorError)):
         exercise(fenced, rng)
+
+
+def test_sizes_are_the_same_in_both_languages(machine):
+    from gpuclust.backends import cuda_kernels, cuda_labels, cuda_medians, cuda_moves, cuda_seeding
+
+    defined = {}
+    for path in cuda_kernels.SOURCES.glob("*.cu"):
+        for name, value in re.findall(r"^#define (\w+) +(\d+)(?= *(?://.*)?$)", path.read_text(), re.MULTILINE):
+            defined[path.stem, name] = int(value)
+    ours = {
+        ("nearest", "TILE"): cuda_labels.TILE,
+        ("nearest", "DEEP"): cuda_labels.DEEP,
+        ("moves", "SPAN"): cuda_moves.SPAN,
+        ("moves", "LEVELS"): defined["moves", "LEVELS"],
+        ("medians", "BINS"): cuda_medians.BINS,
+        ("medians", "LANES"): cuda_medians.LANES,
+        ("trials", "ROWS"): 32 * cuda_kernels.WARPS,
+        ("trials", "DEPTH"): cuda_seeding.STAGED,
+    }
+    assert defined == ours
+    assert cuda_labels.STAGES == 2 * 2 * cuda_labels.TILE * (cuda_labels.DEEP + 4) * 4

@@ -123,10 +123,13 @@ def test_few_rows_are_decided_by_the_definition(machine, rng, Class):
         return doubts
 
     cuda_labels._nearest = counted
-    X = rng.normal(size=(20_000, 16)).astype(np.float32)
-    fit(X, estimator=Class, init=X[:60], device="cuda", max_iter=2)
-    doubts, rows = np.sum(found, axis=0)
-    assert 0 < doubts < 0.001 * rows
+    normal, wide = rng.normal(size=(20_000, 16)), rng.choice([-1, 1], (1000, 1024)) + 0.01 * rng.normal(size=(1000, 1024))
+    for X, k, most in ((normal, 60, 0.001), (wide, 8, 0.01)):
+        X = X.astype(np.float32)
+        found.clear()
+        fit(X, estimator=Class, init=X[:k], device="cuda", max_iter=2)
+        doubts, rows = np.sum(found, axis=0)
+        assert doubts < most * rows and rows >= 2 * len(X)
 
 
 def test_the_second_device(machine, rng):

@@ -10,6 +10,7 @@ import pytest
 import gpuclust
 from gpuclust import DeviceFallbackWarning, DeviceUnavailableError, KMeans
 from gpuclust.backends import select as selection
+from gpuclust.backends.diagnosis import install
 from gpuclust.backends.select import Problem, select
 
 X = np.arange(20.0).reshape(10, 2)
@@ -17,7 +18,7 @@ X = np.arange(20.0).reshape(10, 2)
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    monkeypatch.setattr(selection, "cuda_problem", lambda index: Problem("CuPy is not installed; " + selection.INSTALL, False))
+    monkeypatch.setattr(selection, "cuda_problem", lambda index: Problem("CuPy is not installed; " + install(None), False))
 
 
 @pytest.fixture

@@ -6,16 +6,16 @@
 // A score r is the distance itself: sum |x - c|, or the root of sum (x - c)^2. With u = 2^-24, rounding x and c
 // moves it by at most u (|x| + |c|) <= u (2 |x| + t), t the exact distance; subtracting, d additions and the root are
 // off by (d + 3) u relative. So least(r) <= t <= most(r) for `slack` = 1.05 (d + 8) u, which covers the rounding of
-// the bounds as well. SHIFTED bounds 2 u with room, TINY what underflow can add (rows are scaled to about 2^56).
+// the bounds as well (slack < 0.1). SHIFTED bounds 2 u with room, TINY what underflow can add: rows are scaled to 2^56.
 #define SHIFTED 1.3e-7f
 #define TINY 1e-19f
-#define FAR 1e18f  // beyond this, a square may overflow: nothing is certain
+#define FAR 1.6e19f  // beyond this, squares may overflow: nothing is certain
 
 __device__ __forceinline__ float least(float r, float norm, float slack) {
-    return (r - 2.0f * SHIFTED * norm) * (1.0f - slack) - TINY;
+    return (r - SHIFTED * norm) * (1.0f - slack) - TINY;
 }
 __device__ __forceinline__ float most(float r, float norm, float slack) {
-    return (r + 2.0f * SHIFTED * norm) * (1.0f + slack) + TINY;
+    return (r + SHIFTED * norm) * (1.0f + slack) + TINY;
 }
 
 // --- rows ---

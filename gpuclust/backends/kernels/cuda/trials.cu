@@ -38,6 +38,7 @@ __device__ __forceinline__ int64_t potential(double cost, const double* weight, 
 
 // Costs are not negative: their bits are ordered as integers are.
 __device__ __forceinline__ void raise(double* most, double value) {
+    if (value <= *(volatile double*)most) return;  // it only grows: what was read may be old
     atomicMax((unsigned long long*)most, (unsigned long long)__double_as_longlong(value));
 }
 
