@@ -1,8 +1,10 @@
-"""The kernels' own sources under the emulator, memory fenced, against the definitions; and faults planted in them."""
+"""The kernels against the definitions: on a GPU, and their own sources under the emulator, memory fenced, where faults
+planted in them are found."""
 
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -13,21 +15,42 @@ from laws.oracle import direct_costs, direct_labels
 from gpuclust.backends.frame import Frame
 from gpuclust.backends.metric import Metric
 
-from . import emulator
+from . import emulator, fakecupy
+from .conftest import real_cupy
 
 METRICS = [Metric.EUCLIDEAN, Metric.MANHATTAN]
 SHAPES = [(1, 1, 1), (127, 127, 15), (128, 128, 16), (129, 129, 17), (261, 131, 33), (70, 3, 2), (67, 257, 5), (40, 7, 97)]
 
 
+GPU = pytest.param("gpu", marks=pytest.mark.gpu)
+
+
 @pytest.fixture
 def fenced(machine):
+    """The emulator, where an access outside an array fails."""
     machine.fenced = True
     return machine
 
 
-@pytest.fixture(params=emulator.SCHEDULES)
-def schedule(request, machine):
-    machine.schedule = request.param
+def place(request):
+    """The emulator under the schedule that is asked for, or a GPU."""
+    if request.param == "gpu":
+        real_cupy()
+        with fakecupy.as_cupy(sys.modules, None):
+            yield
+    else:
+        request.getfixturevalue("fenced").schedule = request.param
+        yield
+
+
+@pytest.fixture(params=["shuffled", GPU])
+def device(request):
+    yield from place(request)
+
+
+@pytest.fixture(params=[*emulator.SCHEDULES, GPU])
+def schedule(request):
+    yield from place(request)
 
 
 def rows_and_centers(rng, kind, n, k, d, dtype):
@@ -71,7 +94,7 @@ def check_labels(X, centers, metric):
     np.testing.assert_array_equal(labels_of(X, centers, metric), direct_labels(X, centers, metric.l1))
 
 
-@pytest.mark.usefixtures("fenced", "schedule")
+@pytest.mark.usefixtures("schedule")
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_labels_are_those_of_the_definition(rng, shape, metric, dtype):
@@ -79,7 +102,7 @@ def test_labels_are_those_of_the_definition(rng, shape, metric, dtype):
         check_labels(*rows_and_centers(rng, kind, *shape, dtype), metric)
 
 
-@pytest.mark.usefixtures("fenced")
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("metric", METRICS)
 def test_rows_that_are_not_finite_have_no_label(rng, metric, dtype):
     X, centers = rows_and_centers(rng, "normal", 40, 3, 35, dtype)
@@ -89,7 +112,7 @@ def test_rows_that_are_not_finite_have_no_label(rng, metric, dtype):
     np.testing.assert_array_equal(labels_of(X, centers, metric), expected)
 
 
-@pytest.mark.usefixtures("fenced")
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("metric", METRICS)
 def test_costs_and_distances_are_direct_sums(rng, metric, dtype):
     for n, k, d in SHAPES:
@@ -146,7 +169,7 @@ def check_sums(X, weight, new, old, k, levels, step):
     np.testing.assert_array_equal(counts, [*entered, *left, 0])
 
 
-@pytest.mark.usefixtures("fenced", "schedule")
+@pytest.mark.usefixtures("schedule")
 @pytest.mark.parametrize("levels", [1, 2, 4, 5, 9])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_sums_of_rows_that_move(rng, levels, weighted, dtype):
@@ -157,7 +180,7 @@ def test_sums_of_rows_that_move(rng, levels, weighted, dtype):
         check_sums(X, weight, new, old, k, levels, step=20.0)
 
 
-@pytest.mark.usefixtures("fenced")
+@pytest.mark.usefixtures("device")
 def test_rows_without_a_label_are_told(rng):
     from gpuclust.backends import cuda_memory, cuda_moves
 
@@ -174,7 +197,7 @@ def medians_of(X, label, wanted):
     return cuda_medians.middles(cuda_memory.send(X), cuda_memory.send(label), wanted)
 
 
-@pytest.mark.usefixtures("fenced", "schedule")
+@pytest.mark.usefixtures("schedule")
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 3), (300, 3, 33), (257, 40, 2), (130, 2, 65)], ids=str)
 def test_middle_values(rng, shape, dtype, monkeypatch):
     from gpuclust.backends import cuda_medians
@@ -243,7 +266,7 @@ def check_trials(X, weight, centers, metric, start=1000):
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.usefixtures("fenced", "schedule")
+@pytest.mark.usefixtures("schedule")
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_trials_are_plain_sums(rng, metric, weighted, dtype):
