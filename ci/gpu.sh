@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The parts that need a machine with an NVIDIA GPU and CuPy; each stays under 9 minutes.
 #   ci/gpu.sh --part tests      the tests marked gpu
-#   ci/gpu.sh --part sanitize   a small selection of them under compute-sanitizer memcheck (SANITIZE: a pytest -k expression)
+#   ci/gpu.sh --part sanitize   the kernels' under compute-sanitizer memcheck, racecheck (SANITIZE: a pytest -k expression)
 #   ci/gpu.sh --part bench      the benchmarks on the GPU
 # Installs nothing: it uses PYTHON (default python3) as it is. Results go to $OUT, else benchmarks/results, and are
 # written as they come. Fails where there is no usable GPU, rather than report tests that were all skipped.
@@ -21,12 +21,15 @@ case "$part" in
   tests)
     PYTEST_JSONL="$out/gpu-tests.jsonl" timeout 540 "$python" "${pytest[@]}" "$@" ;;
   sanitize)
-    # memcheck slows kernels a hundredfold, hence the selection.
+    # the tools slow kernels a hundredfold, hence the selection.
     # CuPy's memory pool would hide an access just past an array: ci/pytest_jsonl.py turns it off.
-    GPUCLUST_SANITIZE=1 PYTEST_JSONL="$out/gpu-sanitize.jsonl" \
-      timeout 540 compute-sanitizer --tool memcheck --error-exitcode 9 --target-processes all \
-      --log-file "$out/gpu-sanitize.log" \
-      "$python" "${pytest[@]}" -o timeout=0 -k "${SANITIZE:-sanitize or small}" "$@" ;;
+    command -v compute-sanitizer > /dev/null || { echo "sanitize skipped: compute-sanitizer is not installed"; exit 0; }
+    for tool in memcheck racecheck; do
+      GPUCLUST_SANITIZE=1 PYTEST_JSONL="$out/gpu-$tool.jsonl" \
+        timeout 265 compute-sanitizer --tool "$tool" --error-exitcode 9 --target-processes all \
+        --log-file "$out/gpu-$tool.log" \
+        "$python" "${pytest[@]}" -o timeout=0 -k "${SANITIZE:-test_kernels}" "$@"
+    done ;;
   bench)
     # each benchmark writes its JSON to benchmarks/results as it goes; a run cut short leaves what it has
     if [ -n "${OUT:-}" ]; then trap 'cp benchmarks/results/*cuda*.json "$out"/' EXIT; fi

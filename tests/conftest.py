@@ -18,7 +18,8 @@ pytest.register_assert_rewrite("laws.runs")
 
 
 def one_at_a_time(method):
-    """Numba gives two processes that save a kernel at once, for two types, one file: the second is run for both."""
+    """Numba chooses a file for a kernel before it writes it: two processes that save one for two types may choose the
+    same."""
     import fcntl
 
     @functools.wraps(method)

@@ -103,7 +103,7 @@ class CUDABackend(Backend):
         """Every row is scored anew. A row counts as moved until its sums and its label are both written."""
         k, label = len(centers.host), chunk.rows["label"]
         delta, magic = cupy.zeros((k, *centers.frame.magic.shape)), send(centers.frame.magic)
-        new, counts = self._nearest(chunk, centers), cupy.zeros(2 * k + 1, np.int64)
+        new, counts = labels.nearest(chunk.X, centers.packed), cupy.zeros(2 * k + 1, np.int64)
 
         def step(start: int, stop: int) -> None:
             now, own = new[start:stop], label[start:stop]
@@ -120,7 +120,7 @@ class CUDABackend(Backend):
     @on_device
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
         k, label = len(centers.host), chunk.rows["label"]
-        new, counts = self._nearest(chunk, centers), cupy.zeros(2 * k + 1, np.int64)
+        new, counts = labels.nearest(chunk.X, centers.packed), cupy.zeros(2 * k + 1, np.int64)
 
         def step(start: int, stop: int) -> None:
             counts[:] += moves.count(new[start:stop], label[start:stop], k)
@@ -129,11 +129,6 @@ class CUDABackend(Backend):
         entered, left = moves.flow(counts, k)
         label[:] = new
         return Moves(int(entered.sum()), len(label), entered + left)
-
-    def _nearest(self, chunk: Chunk, centers: Centers) -> Array:
-        new = cupy.empty(len(chunk.X), np.int32)
-        labels.nearest(chunk.X, centers.packed, new)
-        return new
 
     @on_device
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
@@ -145,9 +140,7 @@ class CUDABackend(Backend):
 
     @on_device
     def nearest(self, X: Array, centers: Centers) -> Array:
-        label = cupy.empty(len(X), np.int32)
-        labels.nearest(X, centers.packed, label)
-        return label
+        return labels.nearest(X, centers.packed)
 
     @on_device
     def costs(self, X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import cupy
+import numpy as np
 
 from ..errors import DeviceUnavailableError
+from .diagnosis import OLDEST_GPU
 
 SOURCES: Final = Path(__file__).parent / "kernels" / "cuda"
 OPTIONS: Final = ("-std=c++17", "-fmad=false")  # one rounding for each operation, as on the CPU
-OLDEST: Final = 75  # compute capability times ten
 UNASKED_SHARED: Final = 48 << 10  # bytes of shared memory that a kernel gets without asking
 WARPS: Final = 8  # of a block of most kernels
 logger = logging.getLogger("gpuclust")
@@ -36,6 +37,11 @@ def launch(name: str, blocks: int | tuple[int, int], args: Sequence[Any], *, sha
     grid = (blocks, 1) if isinstance(blocks, int) else blocks
     if min(grid):
         _function(name, cupy.cuda.Device().id, shared)(grid, (WARPS * 32,), tuple(args), shared_mem=shared)
+
+
+def address(array: Any) -> Any:
+    """An array for a kernel; the null pointer for none."""
+    return np.uint64(0) if array is None else array
 
 
 @functools.cache
@@ -53,10 +59,10 @@ def target(device: int) -> str:
     """The architecture to compile for: the device's own, or one from which its driver can translate."""
     own = int(cupy.cuda.Device(device).compute_capability)
     known = nvrtc.getSupportedArchs()
-    if own in known and own >= OLDEST:
+    if own in known and own >= OLDEST_GPU:
         return f"sm_{own}a" if own == 90 else f"sm_{own}"
     older = [arch for arch in known if arch < own]
-    if not older or own < OLDEST:
+    if not older or own < OLDEST_GPU:
         raise DeviceUnavailableError(
             f"cuda:{device} has compute capability {own / 10}, for which NVRTC {_version()} cannot compile:"
             f" it knows {', '.join(str(arch / 10) for arch in known)}. Install the CuPy that fits the driver."

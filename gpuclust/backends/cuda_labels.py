@@ -58,17 +58,19 @@ def blocks_of(threads: int) -> int:
     return min(-(-threads // (32 * WARPS)), MOST_BLOCKS)
 
 
-def nearest(X: Array, packed: PackedCenters, label: Array) -> None:
-    """label i32 [n] <- index of the nearest centre; -1 where a value is not finite."""
+def nearest(X: Array, packed: PackedCenters) -> Array:
+    """Index of the nearest centre, i32 [n]; -1 where a value is not finite."""
+    label = cupy.empty(len(X), np.int32)
 
     def step(start: int, stop: int) -> None:
         _nearest(X[start:stop], packed, label[start:stop])
 
     tiles(len(X), 4 * packed.rows.shape[1] + 12, step)
+    return label
 
 
 def _nearest(X: Array, packed: PackedCenters, label: Array) -> Array:
-    """The same for a tile of rows; the number of rows that float32 could not decide, i32 [1]."""
+    """label i32 [n] <- the same for a tile of rows; the number of rows that float32 could not decide, i32 [1]."""
     (n, d), k, pitch = X.shape, packed.exact.shape[1], packed.rows.shape[1]
     image, norm = cupy.empty((padded(n, TILE), pitch), np.float32), cupy.empty(n, np.float32)
     doubts, row, limit = cupy.zeros(1, np.int32), cupy.empty(n, np.int32), cupy.empty(n, np.float32)

@@ -22,7 +22,7 @@ def middles(X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.
     """See `Backend.middles`."""
     k, d, dtype = len(wanted), X.shape[1], X.dtype
     target = cupy.where(send(wanted)[label], label, np.int32(-1))
-    groups = cuda_moves.group(target, cupy.full(len(label), -1, np.int32), k)
+    groups = cuda_moves.group(target, None, k)
     counts = groups.counts.get().astype(np.int64)[:k]
     begins = np.cumsum(counts) - counts
     clusters = np.flatnonzero(counts)

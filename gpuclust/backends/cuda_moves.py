@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import cupy
 import numpy as np
 
-from .cuda_kernels import launch
+from .cuda_kernels import address, launch
 from .cuda_labels import blocks_of
 from .statistics import Array
 
@@ -19,33 +19,33 @@ class Groups(NamedTuple):
 
     counts: Array  # i32 [2 k + 1], the last one that of rows without a label
     ends: Array  # i32 [2 k + 1], the last one that of all groups
-    row: Array  # i32 [2 n]
-    group: Array  # i32 [2 n]
+    row: Array  # i32 [2 n]; [n] where nothing is left
+    group: Array  # i32, the same
 
 
-def count(new: Array, old: Array, k: int) -> Array:
+def count(new: Array, old: Array | None, k: int) -> Array:
     """Rows that enter and leave each cluster, and rows without a label (not finite), i32 [2 k + 1]."""
     counts = cupy.zeros(2 * k + 1, np.int32)
-    launch("moves.count_moves", blocks_of(len(new)), (new, old, len(new), k, counts))
+    launch("moves.count_moves", blocks_of(len(new)), (new, address(old), len(new), k, counts))
     return counts
 
 
-def group(new: Array, old: Array, k: int) -> Groups:
-    """The rows whose label changes, by what they leave and enter."""
+def group(new: Array, old: Array | None, k: int) -> Groups:
+    """The rows whose label changes, by what they leave and enter; without old labels, all that have a new one."""
     n, counts = len(new), count(new, old, k)
     ends = cupy.cumsum(counts, dtype=np.int32)
     ends -= counts  # where groups begin, until the rows are placed
-    row, code = cupy.empty(2 * n, np.int32), cupy.empty(2 * n, np.int32)
-    launch("moves.place_moves", blocks_of(n), (new, old, n, k, ends, row, code))
+    entries = n if old is None else 2 * n
+    row, code = cupy.empty(entries, np.int32), cupy.empty(entries, np.int32)
+    launch("moves.place_moves", blocks_of(n), (new, address(old), n, k, ends, row, code))
     return Groups(counts, ends, row, code)
 
 
 def add_sums(groups: Groups, X: Array, weight: Array | None, magic: Array, delta: Array) -> None:
     """delta f64 [k, K, d + 1] += the pieces of the rows that enter less those of the rows that leave."""
-    (n, d), k, K = X.shape, len(delta), len(magic)
-    spans = -(-2 * n // SPAN)
-    heavy = np.uint64(0) if weight is None else weight
-    args = (groups.row, groups.group, groups.ends[2 * k :], X, heavy, d, magic, K, k, delta)
+    d, k, K = X.shape[1], len(delta), len(magic)
+    spans = -(-len(groups.row) // SPAN)
+    args = (groups.row, groups.group, groups.ends[2 * k :], X, address(weight), d, magic, K, k, delta)
     grid = blocks_of(32 * spans), -(-(d + 1) // 32)
     launch(f"moves.sum_moves_f{8 * X.dtype.itemsize}", grid, args)
 

@@ -9,7 +9,7 @@ import cupy
 import numpy as np
 
 from .base import Chunk
-from .cuda_kernels import WARPS, launch
+from .cuda_kernels import WARPS, address, launch
 from .cuda_labels import kind
 from .cuda_memory import send, tiles
 from .frame import Frame
@@ -29,7 +29,7 @@ def trials(chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarr
     for at in range(0, columns, max(WIDTHS) - 1):
         part = trial[at : at + max(WIDTHS) - 1]
         width = min(w for w in WIDTHS if w > len(part))
-        last = (len(part), _heavy(chunk), 1.0 / grid, chunk.start - base * BLOCK, blocks.shape[1])
+        last = (len(part), address(chunk.weight), 1.0 / grid, chunk.start - base * BLOCK, blocks.shape[1])
         out = (chunk.rows["cost"], blocks[at:], largest[at:])
         _launch(f"try_centers_{{}}_{width}", chunk, frame, known, part, width, *last, *out)
         known = None
@@ -39,7 +39,7 @@ def trials(chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarr
 def potentials(chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float) -> np.ndarray:
     """Potential of each row once `known` is folded in; the ledger is left alone. i64 [n] on the host."""
     out, none = cupy.empty(len(chunk.X), np.int64), np.empty((0, chunk.X.shape[1]))
-    last = (_heavy(chunk), 1.0 / grid, chunk.rows["cost"], out)
+    last = (address(chunk.weight), 1.0 / grid, chunk.rows["cost"], out)
     _launch("row_potentials_{}", chunk, frame, known, none, min(WIDTHS), *last)
     return out.get()
 
@@ -52,11 +52,6 @@ def _launch(name: str, chunk: Chunk, frame: Frame, known: Any, trial: np.ndarray
     args = (X, *X.shape, frame.scale, send(columns), int(known is not None), *last)
     shared = 32 * WARPS * (STAGED + 1) * X.dtype.itemsize
     launch(f"trials.{name.format(kind(frame.metric, X.dtype))}", -(-len(X) // (32 * WARPS)), args, shared=shared)
-
-
-def _heavy(chunk: Chunk) -> Any:
-    """The weights, or no address."""
-    return np.uint64(0) if chunk.weight is None else chunk.weight
 
 
 def top(chunk: Chunk, key: Array, start: int, size: int) -> Top:

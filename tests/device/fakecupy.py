@@ -20,7 +20,7 @@ import numpy as np
 from . import emulator
 
 FUNCTIONS = (
-    "abs arange ascontiguousarray asarray bincount concatenate cumsum empty flatnonzero floor full log maximum minimum "
+    "abs arange ascontiguousarray asarray bincount concatenate cumsum empty flatnonzero full log maximum minimum "
     "sort stack where zeros"
 ).split()
 METHODS = "all any astype copy get max min ravel reshape set sum".split()
@@ -418,7 +418,7 @@ def module(machine):
     """Return a module that stands in for `cupy` on `machine`."""
     ndarray.machine = Device.machine = machine
     cupy = types.ModuleType("cupy")
-    for name in "abs floor log maximum minimum sort where".split():
+    for name in "abs log maximum minimum sort where".split():
         setattr(cupy, name, _elementwise(name))
     for name in "arange full zeros".split():
         setattr(cupy, name, _made(name))

@@ -24,7 +24,6 @@
 
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
 struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) float2 { float x, y; };
 
 namespace emulator {
 
@@ -277,18 +276,9 @@ inline void __syncthreads(LINE) {
     emulator::self().line = line;
     emulator::yield();
 }
-inline void __syncwarp(uint32_t mask = 0xffffffffu, LINE) { emulator::meet(mask, line); }
 template <class T>
 inline T __shfl_xor_sync(uint32_t mask, T value, int bits, LINE) {
     return emulator::exchange(mask, value, [=](int lane) { return lane ^ bits; }, line);
-}
-template <class T>
-inline T __shfl_sync(uint32_t mask, T value, int source, LINE) {
-    return emulator::exchange(mask, value, [=](int) { return source & 31; }, line);
-}
-template <class T>
-inline T __shfl_up_sync(uint32_t mask, T value, int by, LINE) {
-    return emulator::exchange(mask, value, [=](int lane) { return lane < by ? lane : lane - by; }, line);
 }
 inline uint32_t __ballot_sync(uint32_t mask, int vote, LINE) {
     uint32_t votes = 0;
@@ -302,9 +292,6 @@ inline uint32_t __ballot_sync(uint32_t mask, int vote, LINE) {
     return votes;
 }
 inline int __all_sync(uint32_t mask, int vote, LINE) { return __ballot_sync(mask, vote, line) == 0xffffffffu; }
-inline int __any_sync(uint32_t mask, int vote, LINE) { return __ballot_sync(mask, vote, line) != 0; }
-inline int __popc(uint32_t x) { return __builtin_popcount(x); }
-inline int __ffs(uint32_t x) { return __builtin_ffs(x); }
 
 template <class T>
 inline T atomicAdd(T* at, T value) { T old = *at; *at = old + value; return old; }
@@ -317,7 +304,6 @@ inline uint32_t __float_as_uint(float x) { uint32_t out; memcpy(&out, &x, 4); re
 inline float __uint_as_float(uint32_t x) { float out; memcpy(&out, &x, 4); return out; }
 inline int64_t __double_as_longlong(double x) { int64_t out; memcpy(&out, &x, 8); return out; }
 inline double __longlong_as_double(int64_t x) { double out; memcpy(&out, &x, 8); return out; }
-inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 // --- the primitives of common.cuh ---
 

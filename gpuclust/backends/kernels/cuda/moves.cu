@@ -1,17 +1,19 @@
 // Rows by group, and the exact sums of rows that changed cluster. With k clusters, a row that moves enters group `new`
-// and leaves group k + `old`; -1 as the old label is nowhere. Which entry of its group a row gets is by chance: the
+// and leaves group k + `old`; -1 as the old label is nowhere, as is every row where there are no old labels (null). Which entry of its group a row gets is by chance: the
 // sums do not depend on the order, since every addition is exact.
 
+__device__ __forceinline__ int32_t left(const int32_t* before, int64_t i) { return before ? before[i] : -1; }
 __device__ __forceinline__ bool moved(int32_t now, int32_t before) { return now != before && now >= 0; }
 
 // counts i32 [2 k + 1] += rows that enter and leave, and rows that have no label.
 extern "C" __global__ void __launch_bounds__(256) count_moves(
     const int32_t* now, const int32_t* before, int64_t n, int64_t k, int32_t* counts) {
     for (int64_t i = thread_id(); i < n; i += thread_count()) {
+        const int32_t old = left(before, i);
         if (now[i] < 0) atomicAdd(counts + 2 * k, 1);
-        if (!moved(now[i], before[i])) continue;
+        if (!moved(now[i], old)) continue;
         atomicAdd(counts + now[i], 1);
-        if (before[i] >= 0) atomicAdd(counts + k + before[i], 1);
+        if (old >= 0) atomicAdd(counts + k + old, 1);
     }
 }
 
@@ -19,14 +21,15 @@ extern "C" __global__ void __launch_bounds__(256) count_moves(
 extern "C" __global__ void __launch_bounds__(256) place_moves(
     const int32_t* now, const int32_t* before, int64_t n, int64_t k, int32_t* next, int32_t* row, int32_t* group) {
     for (int64_t i = thread_id(); i < n; i += thread_count()) {
-        if (!moved(now[i], before[i])) continue;
+        const int32_t old = left(before, i);
+        if (!moved(now[i], old)) continue;
         int32_t entry = atomicAdd(next + now[i], 1);
         row[entry] = (int32_t)i;
         group[entry] = now[i];
-        if (before[i] < 0) continue;
-        entry = atomicAdd(next + k + before[i], 1);
+        if (old < 0) continue;
+        entry = atomicAdd(next + k + old, 1);
         row[entry] = (int32_t)i;
-        group[entry] = (int32_t)k + before[i];
+        group[entry] = (int32_t)k + old;
     }
 }
 
