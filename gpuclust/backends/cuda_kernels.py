@@ -24,7 +24,8 @@ from .diagnosis import OLDEST_GPU
 SOURCES: Final = Path(__file__).parent / "kernels" / "cuda"
 OPTIONS: Final = ("-std=c++17", "-fmad=false")  # one rounding for each operation, as on the CPU
 UNASKED_SHARED: Final = 48 << 10  # bytes of shared memory that a kernel gets without asking
-WARPS: Final = 8  # of a block of most kernels
+WARPS: Final = 8  # of a block
+MOST_BLOCKS: Final = 4096  # of kernels that step through their rows
 logger = logging.getLogger("gpuclust")
 nvrtc = cupy.cuda.nvrtc
 
@@ -37,6 +38,17 @@ def launch(name: str, blocks: int | tuple[int, int], args: Sequence[Any], *, sha
     grid = (blocks, 1) if isinstance(blocks, int) else blocks
     if min(grid):
         _function(name, cupy.cuda.Device().id, shared)(grid, (WARPS * 32,), tuple(args), shared_mem=shared)
+
+
+def blocks_of(threads: int) -> int:
+    """Blocks for so many threads, or for as many as it takes to fill a device."""
+    return min(-(-threads // (32 * WARPS)), MOST_BLOCKS)
+
+
+@functools.cache
+def shared_bytes(device: int) -> int:
+    """The most shared memory that a block may ask for."""
+    return int(cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
 
 
 def address(array: Any) -> Any:

@@ -1,4 +1,8 @@
-"""Certified labels and costs on CUDA: `kernels/cuda/nearest.cu` and `costs.cu` on tiles of rows."""
+"""Certified labels and costs on CUDA, on tiles of rows.
+
+Euclidean labels: tensor cores decide most rows (`cuda_tensor.py`), float32 most of the others and float64 the rest
+(`kernels/cuda/nearest.cu`). Manhattan labels begin with float32.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import Any, Final, NamedTuple
 import cupy
 import numpy as np
 
-from .cuda_kernels import WARPS, launch
+from . import cuda_tensor as tensor
+from .cuda_kernels import WARPS, blocks_of, launch
 from .cuda_memory import send, tiles
 from .frame import Frame
 from .metric import Metric
@@ -18,30 +23,30 @@ DEEP: Final = 16  # features of its steps
 STAGES: Final = 2 * 2 * TILE * (DEEP + 4) * 4  # bytes of shared memory: rows and centres of two steps
 BESTS: Final = 3 * 8 * 32 * WARPS * 4  # and each thread's best scores
 WIDEST: Final = 1_500_000  # features from which on the bounds of `nearest.cu` do not hold
-MOST_BLOCKS: Final = 4096  # of kernels that step through their rows
 
 
 class PackedCenters(NamedTuple):
     exact: Array  # f64 [d, k], as they are
     columns: Array  # f32 [d, k], centred and scaled
     rows: Array  # the same, f32 [k, d], each padded with zeros to whole tiles
+    halves: tensor.Halves | None  # the same in half precision, for Euclidean distances
     shift: Array  # X's dtype [d]
     scale: Any
     metric: Metric
-    slack: np.float32  # relative error of a score
+    slack: np.float32  # relative error of a float32 score
 
 
 def pack(centers: np.ndarray, frame: Frame) -> PackedCenters:
     """Host centres f64 [k, d] on the device."""
     k, d = centers.shape
-    with np.errstate(over="ignore", invalid="ignore"):  # centres far outside: infinite scores, which no label needs
-        rounded = ((centers - frame.shift) * float(frame.scale)).astype(np.float32)
-    rows = np.zeros((padded(k, TILE), padded(d, DEEP)), np.float32)
-    rows[:k, :d] = rounded
+    there, shift = send(centers, np.float64), send(frame.shift, np.float64)
+    rows = cupy.empty((padded(k, TILE), padded(d, DEEP)), np.float32)
+    exact, columns = cupy.empty((d, k)), cupy.empty((d, k), np.float32)
+    args = (there, k, d, shift, float(frame.scale), exact, columns, rows, *rows.shape)
+    launch("nearest.pack_centers", blocks_of(rows.size), args)
     slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
-    return PackedCenters(
-        send(centers.T), send(rounded.T), send(rows), send(frame.shift), frame.scale, frame.metric, slack
-    )
+    halves = None if frame.metric.l1 else tensor.halves(there, frame, shift)
+    return PackedCenters(exact, columns, rows, halves, send(frame.shift), frame.scale, frame.metric, slack)
 
 
 def padded(count: int, unit: int) -> int:
@@ -53,11 +58,6 @@ def kind(metric: Metric, *arrays: Any) -> str:
     return "_".join(["l1" if metric.l1 else "l2", *(f"f{8 * np.dtype(array).itemsize}" for array in arrays)])
 
 
-def blocks_of(threads: int) -> int:
-    """Blocks for so many threads, or for as many as it takes to fill a device."""
-    return min(-(-threads // (32 * WARPS)), MOST_BLOCKS)
-
-
 def nearest(X: Array, packed: PackedCenters) -> Array:
     """Index of the nearest centre, i32 [n]; -1 where a value is not finite."""
     label = cupy.empty(len(X), np.int32)
@@ -65,27 +65,34 @@ def nearest(X: Array, packed: PackedCenters) -> Array:
     def step(start: int, stop: int) -> None:
         _nearest(X[start:stop], packed, label[start:stop])
 
-    tiles(len(X), 4 * packed.rows.shape[1] + 12, step)
+    halves = 0 if packed.halves is None else packed.halves.plan.row_bytes + 12
+    tiles(len(X), 4 * packed.rows.shape[1] + 12 + halves, step)
     return label
 
 
-def _nearest(X: Array, packed: PackedCenters, label: Array) -> Array:
-    """label i32 [n] <- the same for a tile of rows; the number of rows that float32 could not decide, i32 [1]."""
+def _nearest(X: Array, packed: PackedCenters, label: Array) -> tuple[Array, tensor.Rest | None]:
+    """label i32 [n] <- the same for a tile of rows.
+
+    Returns how many rows float32 could not decide, i32 [1], and those that half precision could not.
+    """
     (n, d), k, pitch = X.shape, packed.exact.shape[1], packed.rows.shape[1]
+    rest = None
+    if packed.halves is not None:
+        rest = tensor.label(X, packed.halves, k, packed.shift, packed.scale, label)
     image, norm = cupy.empty((padded(n, TILE), pitch), np.float32), cupy.empty(n, np.float32)
     doubts, row, limit = cupy.zeros(1, np.int32), cupy.empty(n, np.int32), cupy.empty(n, np.float32)
-    doubt, slack = (doubts, row, limit), packed.slack
+    doubt, slack, which = (doubts, row, limit), packed.slack, (*tensor.listed(rest), n)
     form = kind(packed.metric, X.dtype)
-    launch(f"nearest.prepare_{form}", blocks_of(32 * n), (X, n, d, packed.shift, packed.scale, image, pitch, norm))
+    launch(f"nearest.prepare_{form}", blocks_of(32 * n), (*which, X, d, packed.shift, packed.scale, image, pitch, norm))
     launch(
         f"nearest.score_{kind(packed.metric)}", padded(n, TILE) // TILE,
-        (image, n, packed.rows, k, pitch, norm, slack, label, *doubt), shared=STAGES + BESTS,
+        (*which, image, packed.rows, k, pitch, norm, slack, label, *doubt), shared=STAGES + BESTS,
     )  # fmt: skip
     launch(
         f"nearest.recheck_{form}", blocks_of(n),
-        (*doubt, X, d, image, pitch, norm, packed.columns, packed.exact, k, slack, label),
+        (*which, *doubt, X, d, image, pitch, norm, packed.columns, packed.exact, k, slack, label),
     )  # fmt: skip
-    return doubts
+    return doubts, rest
 
 
 def costs(X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:

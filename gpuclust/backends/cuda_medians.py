@@ -8,8 +8,7 @@ import cupy
 import numpy as np
 
 from . import cuda_moves
-from .cuda_kernels import launch
-from .cuda_labels import blocks_of
+from .cuda_kernels import blocks_of, launch
 from .cuda_memory import send, tiles
 from .statistics import Array
 

@@ -7,8 +7,7 @@ from typing import Final, NamedTuple
 import cupy
 import numpy as np
 
-from .cuda_kernels import address, launch
-from .cuda_labels import blocks_of
+from .cuda_kernels import address, blocks_of, launch
 from .statistics import Array
 
 SPAN: Final = 64  # entries that a warp sums at once

@@ -32,6 +32,7 @@ NAMES = [
     "RawModule",
     "add.at",
     "cuda.Device",
+    "cuda.Device.attributes",
     "cuda.Device.compute_capability",
     "cuda.get_current_stream",
     "cuda.memory.OutOfMemoryError",
@@ -61,6 +62,7 @@ class Machine:
         self.schedule = None  # of kernels' threads; by lot
         self.fenced = False  # whether an access outside an array fails
         self.compute_capability = "90"
+        self.shared = 227 << 10  # bytes of shared memory that a block may ask for
         self.rng = np.random.default_rng(0)
 
     def take(self, size):
@@ -281,6 +283,10 @@ class Device:
     def compute_capability(self):
         return self.machine.compute_capability
 
+    @property
+    def attributes(self):
+        return {"MaxSharedMemoryPerBlockOptin": self.machine.shared}
+
     def __eq__(self, other):
         return isinstance(other, Device) and self.id == other.id
 
@@ -345,7 +351,7 @@ class Kernel:
 
     def __call__(self, grid, block, args, shared_mem=0):
         machine = ndarray.machine
-        if shared_mem > self.max_dynamic_shared_size_bytes:
+        if shared_mem > min(self.max_dynamic_shared_size_bytes, machine.shared):
             raise ValueError("CUDA_ERROR_INVALID_VALUE: more shared memory than was asked for")
         if any(isinstance(arg, np.ndarray) for arg in args):
             raise TypeError("Unsupported type numpy.ndarray: a host array was passed to a kernel")

@@ -70,6 +70,9 @@ def rows_and_centers(rng, kind, n, k, d, dtype):
     elif kind == "twins" and k >= 16:  # hardly apart, and scored by the same thread
         centers[8:16] = centers[:8] * (1 + 1e-8 * rng.normal(size=(8, d)))
         X = centers[rng.integers(0, 16, n)] + 0.1 * X
+    elif kind == "near zero":  # that fp16 has a bit or two of them left, between centres of the same length
+        signs = rng.choice([-1.0, 1.0], ((k + 1) // 2, d))
+        X, centers = 5e-10 * X, np.concatenate([signs, -signs])[:k]
     elif kind == "huge":
         X, centers = X * 1e37, centers * 1e37
     elif kind == "outside":
@@ -77,14 +80,14 @@ def rows_and_centers(rng, kind, n, k, d, dtype):
     return X.astype(dtype), centers.astype(np.float64)
 
 
-KINDS = ("normal", "ties", "far", "last bits", "bundles", "twins", "huge", "outside")
+KINDS = ("normal", "ties", "far", "last bits", "bundles", "twins", "near zero", "huge", "outside")
 
 
-def labels_of(X, centers, metric):
+def labels_of(X, centers, metric, frame=None):
     """Labels by the kernels."""
     from gpuclust.backends import cuda_labels, cuda_memory
 
-    packed = cuda_labels.pack(centers, Frame.around(centers, X.dtype, metric))
+    packed = cuda_labels.pack(centers, frame or Frame.around(centers, X.dtype, metric))
     return cuda_labels.nearest(cuda_memory.send(X), packed).get()
 
 
@@ -98,6 +101,35 @@ def check_labels(X, centers, metric):
 def test_labels_are_those_of_the_definition(rng, shape, metric, dtype):
     for kind in KINDS:
         check_labels(*rows_and_centers(rng, kind, *shape, dtype), metric)
+
+
+def check_far_centers(rng):
+    """Some of them too far away for half precision in the rows' coordinates."""
+    X = rng.normal(size=(300, 40)).astype(np.float32)
+    centers = rng.normal(size=(9, 40))
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    centers *= 640 * (1 + 1e-3 * rng.normal(size=(9, 1)))
+    labels = labels_of(X, centers, Metric.EUCLIDEAN, Frame.around(X.astype(np.float64), X.dtype))
+    np.testing.assert_array_equal(labels, direct_labels(X, centers, False))
+
+
+@pytest.mark.usefixtures("schedule")
+def test_centers_far_from_all_rows(rng):
+    check_far_centers(rng)
+
+
+@pytest.mark.usefixtures("schedule")
+@pytest.mark.parametrize("kilobytes", [64, 99, 163, 227])
+def test_tiles_of_half_precision_suit_the_multiprocessor(rng, kilobytes, monkeypatch):
+    """Where they stay in shared memory and where they do not, the labels are the same."""
+    from gpuclust.backends import cuda_tensor
+
+    made = cuda_tensor.plan
+    monkeypatch.setattr(cuda_tensor, "plan", lambda d, shared: made(d, min(shared, kilobytes << 10)))
+    for d in (16, 17, 64, 65, 129, 300):
+        assert 2 * cuda_tensor.plan(d, 227 << 10).shared <= kilobytes << 10 or kilobytes == 64
+        for kind in ("normal", "ties"):
+            check_labels(*rows_and_centers(rng, kind, 130, 200, d, np.float32), Metric.EUCLIDEAN)
 
 
 @pytest.mark.usefixtures("device")
@@ -277,11 +309,11 @@ def test_trials_are_plain_sums(rng, metric, weighted, dtype):
 # --- planted faults ---
 
 FAULTS = {
-    "scores of rows that have not arrived": ("nearest", "            copies_done();\n", ""),
+    "scores of rows that have not arrived": ("nearest", "            copies_done_but<0>();\n", ""),
     "a step begins before others have loaded it": (
         "nearest",
-        "copies_done();\n            __syncthreads();",
-        "copies_done();",
+        "copies_done_but<0>();\n            __syncthreads();",
+        "copies_done_but<0>();",
     ),
     "shared memory used again too early": (
         "nearest",
@@ -300,7 +332,7 @@ FAULTS = {
     ),
     "centres behind the last one": ("nearest", "there < k ? sum[i][j] : INFINITY", "sum[i][j]"),
     "lanes left out": ("nearest", "step < 8; step <<= 1", "step < 4; step <<= 1"),
-    "rows behind the last one": ("nearest", "if (row0 + r < n) decide", "decide"),
+    "rows behind the last one": ("nearest", "if (row0 + r < list.size()) decide", "decide"),
     "no room for rounding": ("nearest", "norm[i], slack) > best", "0.0f, 0.0f) > (L1 ? one : sqrtf(one))"),
     "rounding of the rows forgotten": ("nearest", "#define SHIFTED 1.3e-7f", "#define SHIFTED 0.0f"),
     "candidates left out": ("nearest", "size, slack) > limit) continue", "size, slack) > 0.999f * limit) continue"),
@@ -309,6 +341,24 @@ FAULTS = {
     "the second best forgotten": ("nearest", "two = fminf(fmaxf(one, other), fminf(two, second));", "two = fminf(two, second);"),
     "the best of a thread is no second": ("nearest", "second = less ? best : fminf(second, value);", "second = less ? second : fminf(second, value);"),
     "values that are not finite": ("nearest", "!good ? -1", "false ? -1"),
+    "products of rows that have not arrived": ("tensor", "copies_done_but<STAGES - 2>();", "copies_done_but<STAGES - 1>();"),
+    "a tile loaded over one in use": ("tensor", "copies_done_but<STAGES - 2>();\n        __syncthreads();", "copies_done_but<STAGES - 2>();"),
+    "tiles in use overwritten by the best": ("tensor", "copies_done_but<0>();\n    __syncthreads();", "copies_done_but<0>();"),
+    "the other warps' best read too early": ("tensor", "    __syncthreads();\n    if (threadIdx.x >= TILE", "    if (threadIdx.x >= TILE"),
+    "no room for the rounding of halves": ("tensor", "INFINITY : twice", "INFINITY : 0.0f"),
+    "bounds below zero": ("tensor", "norm * norm * (1.0f + 0x1p-8f) + more", "norm * norm"),
+    "the second smallest bound forgotten": ("tensor", "here.two = min(max(here.one, one), min(here.two, two));", "here.two = min(here.two, two);"),
+    "the smallest bound of a thread is no second": ("tensor", "two = min(min(two, max(a, b)), max(one, low));", "two = min(two, max(a, b));"),
+    "lanes that share a row left out": ("tensor", "step < 4; step <<= 1", "step < 2; step <<= 1"),
+    "warps that share a row left out": ("tensor", "w < 4; w++", "w < 3; w++"),
+    "padded centres": ("tensor", "pairs[j] = j < k ?", "pairs[j] = true ?"),
+    "padded rows": ("tensor", "if (threadIdx.x >= TILE || row0 + threadIdx.x >= n) return;", "if (threadIdx.x >= TILE) return;"),
+    "norms behind the last one": ("tensor", "row0 + threadIdx.x < n ? row0 + threadIdx.x : n - 1", "row0 + threadIdx.x"),
+    "centres that halves cannot hold": ("tensor", "if (!close) *far = 1;", ""),
+    "halves of features behind the last one": ("tensor", "const T y = f < d ?", "const T y = true ?"),
+    "a later tile's centres": ("tensor", "t / chunks * TILE + center", "center"),
+    "the rows listed": ("nearest", "label[list[i]] = at;", "label[i] = at;"),
+    "the rows listed, read": ("nearest", "const T* x = X + list[i] * d;\n        float size", "const T* x = X + i * d;\n        float size"),
     "a term fused": ("common", "cost = cost + (L1 ? fabs(t) : t * t);", "cost = L1 ? cost + fabs(t) : fma(t, t, cost);"),
     "rows that stay": ("moves", "return now != before && now >= 0;", "return now >= 0;"),
     "rows that leave": ("moves", "leaves ? -sum[b] : sum[b]", "sum[b]"),
@@ -333,9 +383,13 @@ FAULTS = {
 
 
 def exercise(machine, rng):
-    """Everything that the kernels do, in a few shapes, under every schedule."""
-    shapes = [(130, 130, 17), (61, 5, 40), (261, 257, 18), (300, 40, 2)]
-    for machine.schedule, (n, k, d) in zip(emulator.SCHEDULES, shapes, strict=True):
+    """Everything that the kernels do, in a few shapes, under every schedule; once where tiles of rows do not stay."""
+    from gpuclust.backends import cuda_kernels
+
+    shapes = [(130, 127, 17, 227), (61, 5, 150, 64), (261, 257, 70, 227), (300, 40, 2, 227)]
+    for machine.schedule, (n, k, d, kilobytes) in zip(emulator.SCHEDULES, shapes, strict=True):
+        machine.shared = kilobytes << 10
+        cuda_kernels.shared_bytes.cache_clear()
         for metric in METRICS:
             for kind in ("normal", "ties", "last bits", "bundles", "twins"):
                 X, centers = rows_and_centers(rng, kind, n, k, d, np.float32)
@@ -345,6 +399,7 @@ def exercise(machine, rng):
         check_costs(X, centers, label, Metric.EUCLIDEAN)
         check_sums(X, rng.uniform(0, 3, n), label, old, k, levels=6, step=12.0)
         check_middles(X, label, np.ones(k, bool))
+        check_far_centers(rng)
         X[n // 2, d - 1] = np.nan
         assert labels_of(X, centers, Metric.EUCLIDEAN)[n // 2] == -1
 
@@ -369,7 +424,7 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
 
 
 def test_sizes_are_the_same_in_both_languages(machine):
-    from gpuclust.backends import cuda_kernels, cuda_labels, cuda_medians, cuda_moves, cuda_seeding
+    from gpuclust.backends import cuda_kernels, cuda_labels, cuda_medians, cuda_moves, cuda_seeding, cuda_tensor
 
     defined = {}
     for path in cuda_kernels.SOURCES.glob("*.cu"):
@@ -382,6 +437,8 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("moves", "SPAN"): cuda_moves.SPAN,
         ("medians", "BINS"): cuda_medians.BINS,
         ("medians", "LANES"): cuda_medians.LANES,
+        ("tensor", "TILE"): cuda_tensor.TILE,
+        ("tensor", "STAGES"): cuda_tensor.STAGES,
         ("trials", "ROWS"): 32 * cuda_kernels.WARPS,
         ("trials", "DEPTH"): cuda_seeding.STAGED,
     }

@@ -2,7 +2,7 @@
 // after another, under several schedules. A launch fails, with a message, where threads wait for each other in vain,
 // where lanes of a warp or threads of a block meet at different places, where a copy is misaligned, and where memory
 // outside a fenced array is touched. Shared memory starts as NaN; asynchronous copies land as late as they may.
-// Not emulated: the memory model between blocks, the rounding of tensor cores, speed.
+// Tensor cores add without rounding and cut the sum off. Not emulated: the memory model between blocks, speed.
 #pragma once
 #define GPUCLUST_EMULATED 1
 #include <algorithm>
@@ -23,7 +23,11 @@
 #define __launch_bounds__(...)
 
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
+inline float2 make_float2(float x, float y) { return {x, y}; }
+using std::max;
+using std::min;
 
 namespace emulator {
 
@@ -32,19 +36,20 @@ constexpr size_t STACK = 64 << 10;
 enum Schedule { FORWARD, BACKWARD, SHUFFLED, GREEDY };  // GREEDY: one warp runs as far as it can, then another
 enum State { READY, AT_BARRIER, AT_MEETING, DONE };
 
-struct Copy { void* to; const void* from; };
+struct Copy { void* to; const void* from; int group; };
 struct Fiber {
     void* stack;
     dim3 index;
     State state;
     int line;
     std::vector<Copy> copies;
+    int groups;  // of copies, begun
 };
 struct Warp {
     uint32_t arrived;
     int line;
     unsigned parity;
-    alignas(16) unsigned char mail[2][32][16];
+    alignas(16) unsigned char mail[2][32][32];
 };
 struct Block {
     Fiber fibers[MOST];
@@ -111,7 +116,7 @@ inline void meet(uint32_t mask, int line) {
 // What lane `source` passed to this meeting.
 template <class T, class Source>
 inline T exchange(uint32_t mask, T mine, Source source, int line) {
-    static_assert(sizeof(T) <= 16, "larger than a mailbox");
+    static_assert(sizeof(T) <= 32, "larger than a mailbox");
     Warp& warp = block->warps[block->current >> 5];
     const unsigned parity = warp.parity;
     const int lane = block->current & 31;
@@ -120,6 +125,13 @@ inline T exchange(uint32_t mask, T mine, Source source, int line) {
     T out;
     memcpy(&out, warp.mail[parity][source(lane)], sizeof(T));
     return out;
+}
+
+// What a lane passed to the last meeting.
+template <class T>
+inline const T& posted(int lane) {
+    const Warp& warp = block->warps[block->current >> 5];
+    return *(const T*)warp.mail[warp.parity ^ 1][lane];
 }
 
 inline void start_fiber() {
@@ -137,6 +149,7 @@ inline void prepare_fiber(int number) {
     fiber.index = {number % b->shape.x, number / b->shape.x % b->shape.y, number / (b->shape.x * b->shape.y)};
     fiber.state = READY;
     fiber.copies.clear();
+    fiber.groups = 0;
     void** top = (void**)(b->stacks + (number + 1) * STACK);
     *--top = nullptr;
     *--top = (void*)&start_fiber;
@@ -283,12 +296,7 @@ inline T __shfl_xor_sync(uint32_t mask, T value, int bits, LINE) {
 inline uint32_t __ballot_sync(uint32_t mask, int vote, LINE) {
     uint32_t votes = 0;
     emulator::exchange(mask, vote, [&](int lane) { return lane; }, line);
-    const auto& warp = emulator::block->warps[emulator::block->current >> 5];
-    for (int lane = 0; lane < 32; lane++) {
-        int one;
-        memcpy(&one, warp.mail[warp.parity ^ 1][lane], sizeof one);
-        votes |= (uint32_t)(one != 0) << lane;
-    }
+    for (int lane = 0; lane < 32; lane++) votes |= (uint32_t)(emulator::posted<int>(lane) != 0) << lane;
     return votes;
 }
 inline int __all_sync(uint32_t mask, int vote, LINE) { return __ballot_sync(mask, vote, line) == 0xffffffffu; }
@@ -303,16 +311,71 @@ inline T atomicMin(T* at, T value) { T old = *at; *at = std::min(old, value); re
 inline uint32_t __float_as_uint(float x) { uint32_t out; memcpy(&out, &x, 4); return out; }
 inline float __uint_as_float(uint32_t x) { float out; memcpy(&out, &x, 4); return out; }
 inline int64_t __double_as_longlong(double x) { int64_t out; memcpy(&out, &x, 8); return out; }
+inline int32_t __float_as_int(float x) { return (int32_t)__float_as_uint(x); }
+inline float __int_as_float(int32_t x) { return __uint_as_float((uint32_t)x); }
 inline double __longlong_as_double(int64_t x) { double out; memcpy(&out, &x, 8); return out; }
 
 // --- the primitives of common.cuh ---
 
+#define ALL_LANES 0xffffffffu
+inline int lane_id() { return threadIdx.x & 31; }
+
 inline void copy16(void* to, const void* from) {
     if ((uintptr_t)to % 16 || (uintptr_t)from % 16) emulator::fail("a copy of 16 bytes is not aligned");
-    emulator::self().copies.push_back({to, from});
+    emulator::self().copies.push_back({to, from, emulator::self().groups});
 }
-inline void copies_begun() {}
-inline void copies_done() {
-    for (auto& copy : emulator::self().copies) memcpy(copy.to, copy.from, 16);
-    emulator::self().copies.clear();
+inline void copies_begun() { emulator::self().groups++; }
+template <int LATER>
+inline void copies_done_but() {
+    auto& own = emulator::self();
+    size_t landed = 0;
+    for (; landed < own.copies.size() && own.copies[landed].group < own.groups - LATER; landed++)
+        memcpy(own.copies[landed].to, own.copies[landed].from, 16);
+    own.copies.erase(own.copies.begin(), own.copies.begin() + landed);
+}
+
+inline uint16_t to_half(float x) {
+    const uint16_t sign = __float_as_uint(x) >> 16 & 0x8000;
+    const float size = fabsf(x);
+    if (size != size) return 0x7fff;
+    if (size >= 65520.0f) return sign | 0x7c00;
+    if (size < 0x1p-14f) return sign | (uint16_t)nearbyintf(size * 0x1p24f);
+    int exponent;
+    const float digits = frexpf(size, &exponent);  // in [0.5, 1)
+    return sign | (uint16_t)(((exponent + 13) << 10) + (int)nearbyintf(digits * 2048.0f));
+}
+inline float from_half(uint16_t bits) {
+    const int exponent = bits >> 10 & 31, digits = bits & 1023;
+    const float size = exponent == 31  ? (digits ? NAN : INFINITY)
+                       : exponent == 0 ? digits * 0x1p-24f
+                                       : ldexpf((float)(1024 + digits), exponent - 25);
+    return bits & 0x8000 ? -size : size;
+}
+
+inline void load_matrices(uint32_t (&out)[4], const void* row, LINE) {
+    if ((uintptr_t)row % 16) emulator::fail("a row of a matrix is not aligned");
+    emulator::exchange(ALL_LANES, row, [](int lane) { return lane; }, line);
+    for (int i = 0; i < 4; i++) out[i] = ((const uint32_t*)emulator::posted<const void*>(8 * i + lane_id() / 4))[lane_id() % 4];
+}
+
+inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, LINE) {
+    static const std::vector<float> value = [] {
+        std::vector<float> all(1 << 16);
+        for (int bits = 0; bits < 1 << 16; bits++) all[bits] = from_half(bits);
+        return all;
+    }();
+    struct Operands { uint32_t a[4], b[2]; } mine{{a[0], a[1], a[2], a[3]}, {b0, b1}};
+    emulator::exchange(ALL_LANES, mine, [](int lane) { return lane; }, line);
+    for (int out = 0; out < 4; out++) {
+        const int row = lane_id() / 4, column = lane_id() % 4 * 2 + (out & 1);
+        double exact = sum[out];
+        for (int k = 0; k < 16; k++) {
+            const int from = k % 8 / 2, shift = 16 * (k & 1);
+            const uint32_t x = emulator::posted<Operands>(4 * row + from).a[(out >> 1) + 2 * (k >> 3)];
+            const uint32_t y = emulator::posted<Operands>(4 * column + from).b[k >> 3];
+            exact += (double)value[x >> shift & 0xffff] * value[y >> shift & 0xffff];
+        }
+        const float near = (float)exact;
+        sum[out] = fabs((double)near) > fabs(exact) ? nextafterf(near, 0.0f) : near;
+    }
 }

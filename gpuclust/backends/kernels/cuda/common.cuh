@@ -1,11 +1,14 @@
 // What every kernel shares. Header-free: NVRTC built-ins and inline PTX only, so that no toolkit is needed. Tests run
 // the same source on the CPU, where an emulator defines GPUCLUST_EMULATED and everything below it.
 #ifndef GPUCLUST_EMULATED
+typedef unsigned short uint16_t;
 typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
 #define INFINITY __int_as_float(0x7f800000)
+#define ALL_LANES 0xffffffffu
+__device__ __forceinline__ int lane_id() { return threadIdx.x & 31; }
 
 // The block's dynamic shared memory; there is no other kind here.
 #define SHARED(T, name) \
@@ -19,17 +22,48 @@ __device__ __forceinline__ void copy16(void* to, const void* from) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
 }
 __device__ __forceinline__ void copies_begun() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-__device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+template <int LATER>  // groups of copies that need not have landed
+__device__ __forceinline__ void copies_done_but() { asm volatile("cp.async.wait_group %0;" ::"n"(LATER) : "memory"); }
 #else
 __device__ __forceinline__ void copy16(void* to, const void* from) { *(float4*)to = *(const float4*)from; }
 __device__ __forceinline__ void copies_begun() {}
-__device__ __forceinline__ void copies_done() {}
-#endif
+template <int LATER>
+__device__ __forceinline__ void copies_done_but() {}
 #endif
 
-#define ALL_LANES 0xffffffffu
+// fp16, as its bits.
+__device__ __forceinline__ uint16_t to_half(float x) {
+    uint16_t bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+__device__ __forceinline__ float from_half(uint16_t bits) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
 
-__device__ __forceinline__ int lane_id() { return threadIdx.x & 31; }
+// Four matrices of 8 x 8 fp16, each lane the address of a row of 8: lane l gets the two of row l / 4 from 2 (l % 4) on.
+__device__ __forceinline__ void load_matrices(uint32_t (&out)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3},[%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
+}
+
+// sum f32 [16, 8] += a fp16 [16, 16] times b fp16 [16, 8], spread over the lanes of a warp.
+__device__ __forceinline__ void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%0,%1,%2,%3};"
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]) : "r"(a[0]), "r"(a[1]), "r"(b0));
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%0,%1,%2,%3};"
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]) : "r"(a[2]), "r"(a[3]), "r"(b1));
+#endif
+}
+#endif
 
 // The calling thread's number in the grid, and how many there are (one-dimensional).
 __device__ __forceinline__ int64_t thread_id() { return (int64_t)blockIdx.x * blockDim.x + threadIdx.x; }

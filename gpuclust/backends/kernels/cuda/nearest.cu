@@ -18,17 +18,46 @@ __device__ __forceinline__ float most(float r, float norm, float slack) {
     return (r + SHIFTED * norm) * (1.0f + slack) + TINY;
 }
 
-// --- rows ---
+// --- centres and rows ---
+
+// A thread an entry of `rows` [tall, pitch]: centres f64 [k, d] as exact f64 [d, k]; centred and scaled, as columns f32
+// [d, k] and rows, which are zero around them.
+extern "C" __global__ void __launch_bounds__(256) pack_centers(
+    const double* centers, int64_t k, int64_t d, const double* shift, double scale, double* exact, float* columns,
+    float* rows, int64_t tall, int64_t pitch) {
+    for (int64_t e = thread_id(); e < tall * pitch; e += thread_count()) {
+        const int64_t j = e / pitch, f = e % pitch;
+        rows[e] = 0.0f;
+        if (j >= k || f >= d) continue;
+        const double c = centers[j * d + f];
+        exact[f * k + j] = c;
+        rows[e] = columns[f * k + j] = (float)((c - shift[f]) * scale);
+    }
+}
+
+// The rows that are meant: the first *count of `row`, or all n where `row` is null. Images and norms have them one after
+// another.
+struct Listed {
+    const int32_t* row;
+    const int32_t* count;
+    int64_t n;
+    __device__ __forceinline__ int64_t size() const { return row ? *count : n; }
+    __device__ __forceinline__ int64_t operator[](int64_t i) const { return row ? row[i] : i; }
+};
+#define LISTED const int32_t *listed, const int32_t *list_count, int64_t n
+#define THE_LIST (Listed{listed, list_count, n})
 
 // A warp a row: image f32 [n, pitch] <- (X - shift) * scale, zeros behind d; norm [n] <- upper bound of |row|.
 template <class T, bool L1>
 __device__ __forceinline__ void prepare(
-    const T* X, int64_t n, int64_t d, const T* shift, T scale, float* image, int64_t pitch, float* norm) {
+    Listed list, const T* X, int64_t d, const T* shift, T scale, float* image, int64_t pitch, float* norm) {
     const int lane = lane_id();
-    for (int64_t i = warp_id(); i < n; i += warp_count()) {
+    const int64_t count = list.size();
+    for (int64_t i = warp_id(); i < count; i += warp_count()) {
+        const T* x = X + list[i] * d;
         float size = 0.0f;
         for (int64_t f = lane; f < pitch; f += 32) {
-            float y = f < d ? (float)((X[i * d + f] - shift[f]) * scale) : 0.0f;
+            float y = f < d ? (float)((x[f] - shift[f]) * scale) : 0.0f;
             image[i * pitch + f] = y;
             size += L1 ? fabsf(y) : y * y;
         }
@@ -39,8 +68,8 @@ __device__ __forceinline__ void prepare(
 
 #define PREPARE(name, T, L1)                                                                                       \
     extern "C" __global__ void __launch_bounds__(256) name(                                                        \
-        const T* X, int64_t n, int64_t d, const T* shift, T scale, float* image, int64_t pitch, float* norm) {     \
-        prepare<T, L1>(X, n, d, shift, scale, image, pitch, norm);                                                 \
+        LISTED, const T* X, int64_t d, const T* shift, T scale, float* image, int64_t pitch, float* norm) {        \
+        prepare<T, L1>(THE_LIST, X, d, shift, scale, image, pitch, norm);                                                 \
     }
 PREPARE(prepare_l1_f32, float, true)
 PREPARE(prepare_l1_f64, double, true)
@@ -101,18 +130,18 @@ __device__ __forceinline__ void merge(float& one, float& two, int& at, float oth
 
 struct Doubt {  // rows that `recheck` decides
     int32_t* count;
-    int32_t* row;   // [n]
+    int32_t* row;   // [n], as they are numbered in the list
     float* limit;   // [n]: upper bound of the distance to the nearest centre
 };
 
-// Label of row i, or an entry for `recheck`. NaN makes every comparison false: such rows are rechecked.
+// Label of the i-th row listed, or an entry for `recheck`. NaN makes every comparison false: such rows are rechecked.
 template <bool L1>
 __device__ __forceinline__ void decide(
-    int64_t i, float one, float two, int at, const float* norm, float slack, int32_t* label, Doubt doubt) {
+    Listed list, int64_t i, float one, float two, int at, const float* norm, float slack, int32_t* label, Doubt doubt) {
     const float best = most(L1 ? one : sqrtf(one), norm[i], slack);
     const bool near = best < FAR;
     if (near && least(L1 ? two : sqrtf(two), norm[i], slack) > best) {
-        label[i] = at;
+        label[list[i]] = at;
     } else {
         const int32_t entry = atomicAdd(doubt.count, 1);
         doubt.row[entry] = (int32_t)i;
@@ -124,12 +153,13 @@ __device__ __forceinline__ void decide(
 // Shared memory: 2 stages of rows and centres, then each thread's best scores so far.
 template <bool L1>
 __device__ __forceinline__ void score(
-    const float* rows, int64_t n, const float* centers, int k, int pitch, const float* norm, float slack,
+    Listed list, const float* rows, const float* centers, int k, int pitch, const float* norm, float slack,
     int32_t* label, Doubt doubt) {
+    const int64_t row0 = (int64_t)blockIdx.x * TILE;
+    if (row0 >= list.size()) return;
     SHARED(float, stages);
     const int lane = lane_id(), warp = threadIdx.x >> 5;
     const int row = (warp >> 1) * 32 + (lane >> 3), center = (warp & 1) * 64 + (lane & 7);
-    const int64_t row0 = (int64_t)blockIdx.x * TILE;
     float* one = stages + 2 * STAGE + threadIdx.x;
     float* two = one + 8 * 256;
     int32_t* at = (int32_t*)(two + 8 * 256);
@@ -152,7 +182,7 @@ __device__ __forceinline__ void score(
             for (int j = 0; j < 8; j++) sum[i][j] = 0.0f;
         for (int f0 = 0; f0 < pitch; f0 += DEEP) {
             const bool last = f0 + DEEP == pitch;
-            copies_done();
+            copies_done_but<0>();
             __syncthreads();
             rows += last ? DEEP - pitch : DEEP;
             centers += last ? DEEP + (TILE - 1) * pitch : DEEP;
@@ -205,16 +235,16 @@ __device__ __forceinline__ void score(
             float best = one[i * 256], second = two[i * 256];
             int index = at[i * 256];
             merge(best, second, index, shared_one[r], shared_two[r], shared_at[r]);
-            if (row0 + r < n) decide<L1>(row0 + r, best, second, index, norm, slack, label, doubt);
+            if (row0 + r < list.size()) decide<L1>(list, row0 + r, best, second, index, norm, slack, label, doubt);
         }
     }
 }
 
 #define SCORE(name, L1)                                                                                            \
     extern "C" __global__ void __launch_bounds__(256, 2) name(                                                     \
-        const float* rows, int64_t n, const float* centers, int64_t k, int64_t pitch, const float* norm, float slack, \
+        LISTED, const float* rows, const float* centers, int64_t k, int64_t pitch, const float* norm, float slack, \
         int32_t* label, int32_t* doubts, int32_t* doubt_row, float* doubt_limit) {                                 \
-        score<L1>(rows, n, centers, (int)k, (int)pitch, norm, slack, label, Doubt{doubts, doubt_row, doubt_limit});     \
+        score<L1>(THE_LIST, rows, centers, (int)k, (int)pitch, norm, slack, label, Doubt{doubts, doubt_row, doubt_limit});     \
     }
 SCORE(score_l1, true)
 SCORE(score_l2, false)
@@ -224,14 +254,14 @@ SCORE(score_l2, false)
 // A warp a listed row, a lane every 32nd centre. columns f32 [d, k] and exact f64 [d, k]: centres scaled, and as they are.
 template <class T, bool L1>
 __device__ __forceinline__ void recheck(
-    Doubt doubt, const T* X, int64_t d, const float* image, int64_t pitch, const float* norm, const float* columns,
+    Listed list, Doubt doubt, const T* X, int64_t d, const float* image, int64_t pitch, const float* norm, const float* columns,
     const double* exact, int64_t k, float slack, int32_t* label) {
     const int lane = lane_id();
     const int64_t entries = *doubt.count;
     for (int64_t entry = warp_id(); entry < entries; entry += warp_count()) {
         const int64_t i = doubt.row[entry];
         const float limit = doubt.limit[entry], size = norm[i];
-        const T* x = X + i * d;
+        const T* x = X + list[i] * d;
         const float* y = image + i * pitch;
         bool good = true;
         for (int64_t f = lane; f < d; f += 32) good = good && finite(x[f]);
@@ -250,16 +280,16 @@ __device__ __forceinline__ void recheck(
             const int64_t there = __shfl_xor_sync(ALL_LANES, at, step);
             if (other < best || (other == best && there < at)) best = other, at = there;
         }
-        if (lane == 0) label[i] = !good ? -1 : at < k ? (int32_t)at : 0;  // 0: all distances overflow
+        if (lane == 0) label[list[i]] = !good ? -1 : at < k ? (int32_t)at : 0;  // 0: all distances overflow
     }
 }
 
 #define RECHECK(name, T, L1)                                                                                       \
     extern "C" __global__ void __launch_bounds__(256) name(                                                        \
-        int32_t* doubts, int32_t* doubt_row, float* doubt_limit, const T* X, int64_t d, const float* image,        \
+        LISTED, int32_t* doubts, int32_t* doubt_row, float* doubt_limit, const T* X, int64_t d, const float* image, \
         int64_t pitch, const float* norm, const float* columns, const double* exact, int64_t k, float slack,       \
         int32_t* label) {                                                                                          \
-        recheck<T, L1>(Doubt{doubts, doubt_row, doubt_limit}, X, d, image, pitch, norm, columns, exact, k, slack,  \
+        recheck<T, L1>(THE_LIST, Doubt{doubts, doubt_row, doubt_limit}, X, d, image, pitch, norm, columns, exact, k, slack,  \
                        label);                                                                                     \
     }
 RECHECK(recheck_l1_f32, float, true)

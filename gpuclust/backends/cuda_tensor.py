@@ -1,0 +1,93 @@
+"""A first pass over rows in half precision, on tensor cores: `kernels/cuda/tensor.cu`.
+
+It is made for any number of centres and features: where they are few, it costs no more than reading the rows does.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import cupy
+import numpy as np
+
+from .cuda_kernels import address, blocks_of, launch, shared_bytes
+from .frame import Frame
+from .statistics import Array
+
+TILE: Final = 128  # rows, and centres, of a block of `score`
+STAGES: Final = 3
+EDGES: Final = 8 * TILE  # bytes of shared memory beside the tiles
+
+
+class Plan(NamedTuple):
+    """How rows of d features are cut into tiles of TILE rows."""
+
+    parts: int  # 8 features each, of a tile
+    chunks: int  # tiles along the features
+    resident: bool  # whether a block keeps its rows in shared memory while the centres pass
+
+    @property
+    def row_bytes(self) -> int:
+        return 16 * self.parts * self.chunks
+
+    @property
+    def shared(self) -> int:
+        return ((self.chunks if self.resident else STAGES) + STAGES) * TILE * self.parts * 16 + EDGES
+
+
+class Halves(NamedTuple):
+    """Centres in half precision."""
+
+    plan: Plan
+    image: Array  # fp16 as u16, in tiles
+    pairs: Array  # f32 [TILE times tiles, 2]: squared norm, and size
+    far: Array  # i32 [1]: whether one is too far away for half precision
+
+
+class Rest(NamedTuple):
+    """Rows that are still to be decided: the first `count` of `row`."""
+
+    row: Array  # i32 [n]
+    count: Array  # i32 [1]
+
+
+def plan(d: int, shared: int) -> Plan:
+    """Tiles of which two blocks fit a multiprocessor that gives a block up to `shared` bytes."""
+    half = shared // 2
+    for parts in (2, 4, 8):
+        made = Plan(parts, -(-d // (8 * parts)), False)
+        if made.chunks == 1 or (parts == 4 and Plan(8, 1, False).shared > half):
+            break
+    resident = made._replace(resident=True)
+    return resident if resident.shared <= half else made
+
+
+def halves(centers: Array, frame: Frame, shift: Array) -> Halves:
+    """Centres f64 [k, d] and the frame's shift f64 [d], both on the device."""
+    k, d = centers.shape
+    cut, tiles = plan(d, shared_bytes(cupy.cuda.Device().id)), -(-k // TILE)
+    image, pairs = cupy.empty(tiles * TILE * cut.row_bytes // 2, np.uint16), cupy.empty((tiles * TILE, 2), np.float32)
+    far = cupy.zeros(1, np.int32)
+    args = (centers, k, d, shift, float(frame.scale), image, cut.parts, cut.chunks, pairs, far)
+    launch("tensor.halve_centers", blocks_of(32 * TILE * tiles), args)
+    return Halves(cut, image, pairs, far)
+
+
+def label(X: Array, centers: Halves, k: int, shift: Array, scale: np.generic, out: Array) -> Rest:
+    """out i32 [n] <- the labels of the rows X [n, d] that are certain; the others."""
+    (n, d), cut = X.shape, centers.plan
+    tiles = -(-n // TILE)
+    image, stats = cupy.empty(tiles * TILE * cut.row_bytes // 2, np.uint16), cupy.empty((n, 2), np.float32)
+    rest = Rest(cupy.empty(n, np.int32), cupy.zeros(1, np.int32))
+    args = (X, n, d, shift, scale, image, cut.parts, cut.chunks, stats)
+    launch(f"tensor.halve_f{8 * X.dtype.itemsize}", blocks_of(32 * n), args)
+    known = (centers.image, centers.pairs, centers.far, k, cut.chunks, int(cut.resident))
+    launch(
+        f"tensor.score_{8 * cut.parts}", tiles, (image, stats, n, *known, out, rest.count, rest.row), shared=cut.shared
+    )
+    return rest
+
+
+def listed(rest: Rest | None) -> tuple[object, object]:
+    """For a kernel: which rows, and how many; null pointers for all."""
+    return (address(None), address(None)) if rest is None else (rest.row, rest.count)

@@ -1,0 +1,283 @@
+// Certified nearest centres on tensor cores, for Euclidean distances: one pass in half precision decides most rows and
+// lists the others, which `nearest.cu` decides.
+//
+// `halve` writes rows, centred and scaled to about 2^10, as fp16 and keeps what that loses of each: with y = x + r,
+// |r| is the row's `lost`. `score` finds the two smallest lower bounds of |y|^2 - 2 y.c + |c|^2 (with more than |y|^2,
+// so that it is positive and its bits are ordered as the number is) over the centres c. Bounds: for centre c = e + s,
+// e its fp16, the tensor core returns x.e up to g |x| |e|, g = (d + 32) 2^-22 for any order of additions that truncate.
+// So y.c is x.e up to |r| |c| + |x| |s| + g |x| |e|, at most reach * `size` of the centre where
+//     size  = max(|c|, 2^12 |s|), and
+//     reach = |r| + (2^-12 + g) (|x| + |r|), times 1 + 2^-10 for |e| and rounding.
+// The other terms and the low bits that carry the index cost 2^-17 of the bounds, see `decide`.
+// Reference: Fasi, Higham, Mikaitis, Pranesh (2021), Numerical behavior of NVIDIA tensor cores, PeerJ CS 7:e330.
+
+#define TILE 128        // rows, and centres, of a block's tile
+#define STAGES 3        // of centres, and of rows where not all features fit
+#define DOWN 0x1p-46f   // from the frame's scale, 2^56, to that of fp16
+#define FLOOR 1e-15f    // more than what underflow can take from a norm
+#define FARTHEST 65504.0
+#define NONE 0x7f7fffffu
+#define LOW_BITS 7u     // of a bound: the centre's number among the 8 of a thread
+
+// Where 8 features (`part`) of row r lie in an image of rows of `parts` times 16 bytes: rows that a warp reads at once
+// meet no bank twice.
+__device__ __forceinline__ int placed(int r, int part, int parts) {
+    return r * parts * 16 + ((part ^ (r / (8 / parts) & (parts - 1))) << 4);
+}
+
+// Images are made of tiles [TILE rows, 8 parts features], tile after tile along the features, then the rows.
+__device__ __forceinline__ uint16_t* image_at(uint16_t* image, int64_t i, int64_t f, int parts, int64_t chunks) {
+    const int64_t tile = i / TILE * chunks + f / (8 * parts);
+    const int at = placed((int)(i % TILE), (int)(f / 8 % parts), parts) / 2 + (int)(f % 8);
+    return image + tile * TILE * parts * 8 + at;
+}
+
+// A warp a row: image fp16 <- the rows; stats [n] <- upper bounds of what is lost, and of the norm.
+template <class T>
+__device__ __forceinline__ void halve(
+    const T* X, int64_t n, int64_t d, const T* shift, T scale, uint16_t* image, int parts, int64_t chunks, float2* stats) {
+    const int lane = lane_id();
+    for (int64_t i = warp_id(); i < n; i += warp_count()) {
+        float size = 0.0f, lost = 0.0f;
+        for (int64_t f = lane; f < chunks * parts * 8; f += 32) {
+            const T y = f < d ? (X[i * d + f] - shift[f]) * scale * (T)DOWN : T(0);
+            const uint16_t half = to_half((float)y);
+            const float rest = (float)(y - (T)from_half(half));
+            *image_at(image, i, f, parts, chunks) = half;
+            size += (float)y * (float)y;
+            lost += rest * rest;
+        }
+        for (int step = 16; step; step >>= 1) {
+            size += __shfl_xor_sync(ALL_LANES, size, step);
+            lost += __shfl_xor_sync(ALL_LANES, lost, step);
+        }
+        const float room = 1.0f + (d + 8) * 6e-8f, norm = sqrtf(size) * room + FLOOR;
+        if (lane == 0) stats[i] = make_float2(sqrtf(lost) * room + 1.2e-7f * norm, norm);
+    }
+}
+
+#define HALVE(name, T)                                                                                             \
+    extern "C" __global__ void __launch_bounds__(256) name(                                                        \
+        const T* X, int64_t n, int64_t d, const T* shift, T scale, uint16_t* image, int64_t parts, int64_t chunks, \
+        float2* stats) {                                                                                           \
+        halve<T>(X, n, d, shift, scale, image, (int)parts, chunks, stats);                                         \
+    }
+HALVE(halve_f32, float)
+HALVE(halve_f64, double)
+
+// The same for centres f64 [k, d], a warp a centre, up to whole tiles; pairs [rows of the image] <- (|c|^2, less what
+// rounding can add; size), out of reach behind the last one. far <- 1 if a centre is too far for fp16.
+extern "C" __global__ void __launch_bounds__(256) halve_centers(
+    const double* centers, int64_t k, int64_t d, const double* shift, double scale, uint16_t* image, int64_t parts,
+    int64_t chunks, float2* pairs, int32_t* far) {
+    const int lane = lane_id();
+    for (int64_t j = warp_id(); j < (k + TILE - 1) / TILE * TILE; j += warp_count()) {
+        double square = 0.0, lost = 0.0;
+        bool close = true;
+        for (int64_t f = lane; f < chunks * parts * 8; f += 32) {
+            const double c = j < k && f < d ? (centers[j * d + f] - shift[f]) * scale * (double)DOWN : 0.0;
+            const uint16_t half = to_half((float)c);
+            const double rest = c - (double)from_half(half);
+            *image_at(image, j, f, (int)parts, chunks) = half;
+            close = close && fabs(c) < FARTHEST;
+            square += c * c;
+            lost += rest * rest;
+        }
+        for (int step = 16; step; step >>= 1) {
+            square += __shfl_xor_sync(ALL_LANES, square, step);
+            lost += __shfl_xor_sync(ALL_LANES, lost, step);
+        }
+        if (!close) *far = 1;
+        if (lane) continue;
+        const double size = fmax(sqrt(square), 4096.0 * sqrt(lost)) * (1.0 + 0x1p-22);
+        pairs[j] = j < k ? make_float2((float)(square * (1.0 - 0x1p-20)), (float)size) : make_float2(3e38f, 0.0f);
+    }
+}
+
+// A tile of an image into shared memory, by all threads.
+template <int PARTS>
+__device__ __forceinline__ void load_tile(unsigned char* to, const uint16_t* image, int tile) {
+    const unsigned char* from = (const unsigned char*)image + (int64_t)tile * (TILE * PARTS * 16);
+#pragma unroll
+    for (int at = 0; at < TILE * PARTS * 16; at += 256 * 16) copy16(to + at + threadIdx.x * 16, from + at + threadIdx.x * 16);
+}
+
+// sum [4][4] of 16 rows by 8 centres each += the products of 16 features of 64 rows and 32 centres.
+template <int PARTS>
+__device__ __forceinline__ void add_products(
+    float (&sum)[4][4][4], const unsigned char* rows, const unsigned char* centers, int row, int center, int step) {
+    const int lane = lane_id();
+    uint32_t x[4][4], c[2][4];
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        load_matrices(x[i], rows + placed(row + 16 * i + (lane & 15), 2 * step + (lane >> 4), PARTS));
+#pragma unroll
+    for (int j = 0; j < 2; j++)
+        load_matrices(
+            c[j], centers + placed(center + 16 * j + (lane & 7) + (lane >> 4) * 8, 2 * step + (lane >> 3 & 1), PARTS));
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+        for (int j = 0; j < 4; j++) multiply_add(sum[i][j], x[i], c[j >> 1][(j & 1) * 2], c[j >> 1][(j & 1) * 2 + 1]);
+}
+
+// The two smallest so far, and the smallest one's centre, of disjoint sets of centres.
+struct Two {
+    uint32_t one, two;
+    int32_t at;
+};
+__device__ __forceinline__ void merge(Two& here, uint32_t one, uint32_t two, int32_t at) {
+    here.two = min(max(here.one, one), min(here.two, two));
+    here.at = one < here.one ? at : here.at;
+    here.one = min(here.one, one);
+}
+
+// Two smallest bounds over this thread's 8 centres of each of its 8 rows, merged into `best`. edge [TILE] of the rows:
+// (2 reach, what makes bounds positive).
+__device__ __forceinline__ void fold_tile(
+    Two (&best)[8], const float (&sum)[4][4][4], const float4* pairs, const float2* edge, int32_t center) {
+    float4 c[4];
+#pragma unroll
+    for (int j = 0; j < 4; j++) c[j] = pairs[4 * j];
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        const float2 e = edge[(i >> 1) * 16 + (i & 1) * 8];
+        uint32_t one = NONE, two = NONE;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const float* products = sum[i >> 1][j] + (i & 1) * 2;
+            const float left = fmaf(-2.0f, products[0], c[j].x) + fmaf(-e.x, c[j].y, e.y);
+            const float right = fmaf(-2.0f, products[1], c[j].z) + fmaf(-e.x, c[j].w, e.y);
+            const uint32_t a = (__float_as_uint(left) & ~LOW_BITS) | (2 * j);
+            const uint32_t b = (__float_as_uint(right) & ~LOW_BITS) | (2 * j + 1);
+            const uint32_t low = min(a, b);
+            two = min(min(two, max(a, b)), max(one, low));
+            one = min(one, low);
+        }
+        merge(best[i], one & ~LOW_BITS, two & ~LOW_BITS, center + (int32_t)((one & 6u) << 2) + (int32_t)(one & 1u));
+    }
+}
+
+// The smallest bound is certain to be the nearest centre's where the exact value of it is below all others. It lies at
+// most 2 reach * size * 2 above its bound, and 2^-17 of it for rounding, index bits and the definition in float64:
+// |c|^2 < 2 |y|^2 + 2 |y - c|^2 bounds what `halve_centers` took off.
+__device__ __forceinline__ bool certain(Two best, float2 edge, float size) {
+    const float most = (__uint_as_float(best.one) + 2.0f * edge.x * size) * (1.0f + 0x1p-17f) + 0x1p-18f * edge.y;
+    return __uint_as_float(best.two) > most;  // false for NaN
+}
+
+struct Rest {  // the rows that are not certain
+    int32_t* count;
+    int32_t* row;  // [n]
+};
+
+// Of a row of `width` features: 2 reach, and what is added to |y|^2 so that no bound is below zero. A bound is |y - c|^2
+// less 4 reach * size at most, and size <= 2 |c| + 2^-13 sqrt(width), since no entry of s is above 2^-12 of c's or
+// 2^-25. Centres up to 4 |y| long are seen to by 32 reach |y|; for longer ones |y - c|^2 > |c|^2 / 2 is more than enough
+// as long as reach < |c| / 16 but for the 2^-24 sqrt(width) that underflow adds to it; so for g < 2^-5. No row is certain
+// elsewhere, and where a centre is not to be had in fp16.
+__device__ __forceinline__ float2 edge(float2 stats, int width, bool far) {
+    const float lost = stats.x, norm = stats.y, g = (width + 32) * 0x1p-22f;
+    const float twice = 2.0f * (lost + (0x1p-12f + g) * (norm + lost)) * (1.0f + 0x1p-10f);
+    const float more = twice * (16.0f * norm + 0x1p-12f * sqrtf((float)width)) + 0x1p-40f * width;
+    return make_float2(far || g >= 0x1p-5f ? INFINITY : twice, norm * norm * (1.0f + 0x1p-8f) + more);
+}
+
+// A block TILE rows against all centres, TILE at a time: 8 warps of 64 rows by 32 centres. Shared memory: the rows'
+// tiles (all of them, or STAGES), STAGES tiles of centres, and the rows' `edge`.
+template <int PARTS>
+__device__ __forceinline__ void score(
+    const uint16_t* rows, const float2* stats, int64_t n, const uint16_t* centers, const float4* pairs,
+    const int32_t* far, int k, int chunks, bool resident, int32_t* label, Rest rest) {
+    SHARED(unsigned char, memory);
+    constexpr int BYTES = TILE * PARTS * 16;
+    unsigned char* columns = memory + (resident ? chunks : STAGES) * BYTES;
+    float2* edges = (float2*)(columns + STAGES * BYTES);
+    const int lane = lane_id(), warp = threadIdx.x >> 5, row = (warp >> 2) * 64, center = (warp & 3) * 32;
+    const int64_t row0 = (int64_t)blockIdx.x * TILE;
+    if (threadIdx.x < TILE)
+        edges[threadIdx.x] = edge(stats[row0 + threadIdx.x < n ? row0 + threadIdx.x : n - 1], chunks * PARTS * 8, *far);
+    Two best[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) best[i] = Two{NONE, NONE, 0};
+    float sum[4][4][4];
+    const int tiles = (k + TILE - 1) / TILE * chunks;  // of centres
+    rows += blockIdx.x * (int64_t)chunks * (BYTES / 2);
+#pragma unroll
+    for (int t = 0; t < STAGES - 1; t++) {
+        if (t < tiles) {
+            if (!resident || t < chunks) load_tile<PARTS>(memory + t * BYTES, rows, t % chunks);
+            load_tile<PARTS>(columns + t * BYTES, centers, t);
+        }
+        copies_begun();
+    }
+    int chunk = 0, stage = 0;
+    for (int t = 0; t < tiles; t++) {
+        copies_done_but<STAGES - 2>();
+        __syncthreads();
+        const int next = t + STAGES - 1, to = stage == 0 ? STAGES - 1 : stage - 1;
+        if (next < tiles) {
+            if (!resident || next < chunks)
+                load_tile<PARTS>(memory + (resident ? next : to) * BYTES, rows, next % chunks);
+            load_tile<PARTS>(columns + to * BYTES, centers, next);
+        }
+        copies_begun();
+        if (chunk == 0) {
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+#pragma unroll
+                for (int j = 0; j < 4; j++)
+#pragma unroll
+                    for (int q = 0; q < 4; q++) sum[i][j][q] = 0.0f;
+        }
+        const unsigned char* here = memory + (resident ? chunk : stage) * BYTES;
+#pragma unroll 1
+        for (int step = 0; step < PARTS / 2; step++)
+            add_products<PARTS>(sum, here, columns + stage * BYTES, row, center, step);
+        if (++chunk == chunks) {
+            chunk = 0;
+            const int own = t / chunks * TILE + center + (lane & 3) * 2;
+            fold_tile(best, sum, pairs + own / 2, edges + row + (lane >> 2), own);
+        }
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
+    }
+    copies_done_but<0>();
+    __syncthreads();
+    Two* parts = (Two*)memory;  // [4, TILE]: the best of the four warps that share rows
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+#pragma unroll
+        for (int step = 1; step < 4; step <<= 1) {
+            const uint32_t one = __shfl_xor_sync(ALL_LANES, best[i].one, step);
+            const uint32_t two = __shfl_xor_sync(ALL_LANES, best[i].two, step);
+            merge(best[i], one, two, __shfl_xor_sync(ALL_LANES, best[i].at, step));
+        }
+        if ((lane & 3) == 0) parts[(warp & 3) * TILE + row + (i >> 1) * 16 + (i & 1) * 8 + (lane >> 2)] = best[i];
+    }
+    __syncthreads();
+    if (threadIdx.x >= TILE || row0 + threadIdx.x >= n) return;
+    Two found = parts[threadIdx.x];
+#pragma unroll
+    for (int w = 1; w < 4; w++) {
+        const Two other = parts[w * TILE + threadIdx.x];
+        merge(found, other.one, other.two, other.at);
+    }
+    const float4 pair = pairs[found.at / 2];
+    if (certain(found, edges[threadIdx.x], found.at & 1 ? pair.w : pair.y)) {
+        label[row0 + threadIdx.x] = found.at;
+    } else {
+        rest.row[atomicAdd(rest.count, 1)] = (int32_t)(row0 + threadIdx.x);
+    }
+}
+
+#define SCORE(name, PARTS)                                                                                         \
+    extern "C" __global__ void __launch_bounds__(256, 2) name(                                                     \
+        const uint16_t* rows, const float2* stats, int64_t n, const uint16_t* centers, const float4* pairs,        \
+        const int32_t* far, int64_t k, int64_t chunks, int64_t resident, int32_t* label, int32_t* rests,       \
+        int32_t* rest_row) {                                                                                       \
+        score<PARTS>(rows, stats, n, centers, pairs, far, (int)k, (int)chunks, resident, label,                \
+                     Rest{rests, rest_row});                                                                       \
+    }
+SCORE(score_16, 2)
+SCORE(score_32, 4)
+SCORE(score_64, 8)
