@@ -10,6 +10,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,14 +31,16 @@ logger = logging.getLogger("gpuclust")
 nvrtc = cupy.cuda.nvrtc
 
 
-def launch(name: str, blocks: int | tuple[int, int], args: Sequence[Any], *, shared: int = 0) -> None:
-    """Run the kernel `name`, "file.entry", in blocks of `WARPS` warps on the current stream.
+def launch(
+    name: str, blocks: int | tuple[int, int], args: Sequence[Any], *, shared: int = 0, threads: int = 32 * WARPS
+) -> None:
+    """Run the kernel `name`, "file.entry", in blocks of so many threads on the current stream.
 
     Python integers and floats reach the kernel as int64_t and double.
     """
     grid = (blocks, 1) if isinstance(blocks, int) else blocks
     if min(grid):
-        _function(name, cupy.cuda.Device().id, shared)(grid, (WARPS * 32,), tuple(args), shared_mem=shared)
+        _function(name, cupy.cuda.Device().id, shared)(grid, (threads,), tuple(args), shared_mem=shared)
 
 
 def blocks_of(threads: int) -> int:
@@ -46,9 +49,9 @@ def blocks_of(threads: int) -> int:
 
 
 @functools.cache
-def shared_bytes(device: int) -> int:
-    """The most shared memory that a block may ask for."""
-    return int(cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
+def attribute(device: int, name: str) -> int:
+    """A number that CUDA tells of a device."""
+    return int(cupy.cuda.Device(device).attributes[name])
 
 
 def address(array: Any) -> Any:
@@ -83,8 +86,13 @@ def target(device: int) -> str:
 
 
 def source(file: str) -> str:
-    """The complete source of `file`.cu."""
-    return "\n".join((SOURCES / name).read_text(encoding="utf-8") for name in ("common.cuh", f"{file}.cu"))
+    """The complete source of `file`.cu, with the headers that it includes."""
+    return _whole(f"{file}.cu")
+
+
+def _whole(name: str) -> str:
+    text = (SOURCES / name).read_text(encoding="utf-8")
+    return re.sub(r'^#include "(.+)"$', lambda found: _whole(found[1]), text, flags=re.MULTILINE)
 
 
 def binary(file: str, arch: str) -> Path:

@@ -1,4 +1,4 @@
-"""A first pass over rows in half precision, on tensor cores: `kernels/cuda/tensor.cu`.
+"""A first pass over rows in half precision, on tensor cores: `kernels/cuda/tensor.cu`, on Hopper `hopper.cu`.
 
 It is made for any number of centres and features: where they are few, it costs no more than reading the rows does.
 """
@@ -10,21 +10,24 @@ from typing import Final, NamedTuple
 import cupy
 import numpy as np
 
-from .cuda_kernels import address, blocks_of, launch, shared_bytes
+from .cuda_kernels import address, attribute, blocks_of, launch, target
 from .frame import Frame
 from .statistics import Array
 
-TILE: Final = 128  # rows, and centres, of a block of `score`
-STAGES: Final = 3
+TILE: Final = 128  # rows, and centres, of a tile
+STAGES: Final = 3  # tiles that are under way at once, by `mma.sync`
 EDGES: Final = 8 * TILE  # bytes of shared memory beside the tiles
+HOPPER_STAGES: Final = 4  # the same by `wgmma`
+BARRIERS: Final = 8 * (2 * HOPPER_STAGES + 4)
 
 
 class Plan(NamedTuple):
-    """How rows of d features are cut into tiles of TILE rows."""
+    """How rows of d features are cut into tiles of TILE rows, and multiplied."""
 
+    hopper: bool  # by `wgmma`, two tiles of rows at once
     parts: int  # 8 features each, of a tile
     chunks: int  # tiles along the features
-    resident: bool  # whether a block keeps its rows in shared memory while the centres pass
+    places: int  # for all tiles of some rows, in shared memory while the centres pass; 0: they come with the centres
 
     @property
     def row_bytes(self) -> int:
@@ -32,7 +35,10 @@ class Plan(NamedTuple):
 
     @property
     def shared(self) -> int:
-        return ((self.chunks if self.resident else STAGES) + STAGES) * TILE * self.parts * 16 + EDGES
+        tile = TILE * self.parts * 16
+        if self.hopper:
+            return (HOPPER_STAGES + 2 * (self.places * self.chunks or HOPPER_STAGES)) * tile + BARRIERS
+        return (STAGES + (self.places * self.chunks or STAGES)) * tile + EDGES
 
 
 class Halves(NamedTuple):
@@ -51,21 +57,26 @@ class Rest(NamedTuple):
     count: Array  # i32 [1]
 
 
-def plan(d: int, shared: int) -> Plan:
-    """Tiles of which two blocks fit a multiprocessor that gives a block up to `shared` bytes."""
+def plan(d: int, shared: int, arch: str) -> Plan:
+    """For a GPU that gives a block up to `shared` bytes. By `mma.sync` two blocks fit a multiprocessor."""
+    if arch == "sm_90a" and d > 32:
+        made = Plan(True, 8, -(-d // 64), 0)
+        fitting = (made._replace(places=places) for places in (2, 1))
+        return next((each for each in fitting if each.shared <= shared), made)
     half = shared // 2
     for parts in (2, 4, 8):
-        made = Plan(parts, -(-d // (8 * parts)), False)
-        if made.chunks == 1 or (parts == 4 and Plan(8, 1, False).shared > half):
+        made = Plan(False, parts, -(-d // (8 * parts)), 0)
+        if made.chunks == 1 or (parts == 4 and Plan(False, 8, 1, 0).shared > half):
             break
-    resident = made._replace(resident=True)
+    resident = made._replace(places=1)
     return resident if resident.shared <= half else made
 
 
 def halves(centers: Array, frame: Frame, shift: Array) -> Halves:
     """Centres f64 [k, d] and the frame's shift f64 [d], both on the device."""
     k, d = centers.shape
-    cut, tiles = plan(d, shared_bytes(cupy.cuda.Device().id)), -(-k // TILE)
+    device = cupy.cuda.Device().id
+    cut, tiles = plan(d, attribute(device, "MaxSharedMemoryPerBlockOptin"), target(device)), -(-k // TILE)
     image, pairs = cupy.empty(tiles * TILE * cut.row_bytes // 2, np.uint16), cupy.empty((tiles * TILE, 2), np.float32)
     far = cupy.zeros(1, np.int32)
     args = (centers, k, d, shift, float(frame.scale), image, cut.parts, cut.chunks, pairs, far)
@@ -76,15 +87,18 @@ def halves(centers: Array, frame: Frame, shift: Array) -> Halves:
 def label(X: Array, centers: Halves, k: int, shift: Array, scale: np.generic, out: Array) -> Rest:
     """out i32 [n] <- the labels of the rows X [n, d] that are certain; the others."""
     (n, d), cut = X.shape, centers.plan
-    tiles = -(-n // TILE)
-    image, stats = cupy.empty(tiles * TILE * cut.row_bytes // 2, np.uint16), cupy.empty((n, 2), np.float32)
+    pairs = -(-n // (2 * TILE))  # of tiles
+    image, stats = cupy.empty(2 * pairs * TILE * cut.row_bytes // 2, np.uint16), cupy.empty((n, 2), np.float32)
     rest = Rest(cupy.empty(n, np.int32), cupy.zeros(1, np.int32))
     args = (X, n, d, shift, scale, image, cut.parts, cut.chunks, stats)
     launch(f"tensor.halve_f{8 * X.dtype.itemsize}", blocks_of(32 * n), args)
-    known = (centers.image, centers.pairs, centers.far, k, cut.chunks, int(cut.resident))
-    launch(
-        f"tensor.score_{8 * cut.parts}", tiles, (image, stats, n, *known, out, rest.count, rest.row), shared=cut.shared
-    )
+    known = (centers.image, centers.pairs, centers.far, k, cut.chunks, cut.places)
+    args = (image, stats, n, *known, out, rest.count, rest.row)
+    if cut.hopper:
+        blocks = min(pairs, attribute(cupy.cuda.Device().id, "MultiProcessorCount"))
+        launch("hopper.score", blocks, args, shared=cut.shared, threads=3 * TILE)
+    else:
+        launch(f"tensor.score_{8 * cut.parts}", -(-n // TILE), args, shared=cut.shared)
     return rest
 
 

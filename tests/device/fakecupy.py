@@ -285,7 +285,7 @@ class Device:
 
     @property
     def attributes(self):
-        return {"MaxSharedMemoryPerBlockOptin": self.machine.shared}
+        return {"MaxSharedMemoryPerBlockOptin": self.machine.shared, "MultiProcessorCount": 1}
 
     def __eq__(self, other):
         return isinstance(other, Device) and self.id == other.id

@@ -12,14 +12,18 @@ import pytest
 from . import fakecupy
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"]
-FILES = ["costs", "medians", "moves", "nearest", "tensor", "trials"]
-REGISTERS = {"score": 128, "try": 128, "row": 128, "sum": 80}  # two blocks of 256 threads on a multiprocessor; three
+FILES = ["costs", "hopper", "medians", "moves", "nearest", "tensor", "trials"]
+ONLY = {"hopper": ["sm_90a"]}
+REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 384
+    "score": 128, "try": 128, "row": 128, "sum": 80, "hopper.score": 168,
+}  # fmt: skip
 MOST = 64  # of the others: four
 SPILLS = {("nearest.score", "sm_100"): 180}  # bytes stored and loaded, among the 544 instructions of its inner loop
 OPCODES = {  # how often at least
     "nearest.score_l1": {"FADD": 512, "LDGSTS": 4},
     "nearest.score_l2": {"FADD": 256, "FFMA": 256, "LDGSTS": 4},
     "tensor.score_64": {"HMMA.16816.F32": 16, "LDSM.16.M88.4": 6, "LDGSTS": 8},
+    "hopper.score": {"HGMMA.64x128x16.F32": 8, "UBLKCP": 1, "SYNCS": 8},
     "moves.sum_moves_f32": {"REDG.E.ADD.F64": 4},
     "medians.count_digits_f32": {"ATOMS.POPC.INC": 1, "REDG.E.ADD": 1},
 }
@@ -60,11 +64,13 @@ def report(kernels, file, arch):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("file", FILES)
 def test_kernels_keep_to_their_registers(kernels, file, arch):
+    if arch not in ONLY.get(file, ARCHITECTURES):
+        pytest.skip(f"{file}.cu is for {', '.join(ONLY[file])} only")
     found = report(kernels, file, arch)
     assert found
     for name, (registers, spilled) in found.items():
         family = name.split("_")[0]
-        assert registers <= REGISTERS.get(family, MOST), name
+        assert registers <= REGISTERS.get(f"{file}.{family}", REGISTERS.get(family, MOST)), name
         assert spilled <= SPILLS.get((f"{file}.{family}", arch), 0), name
 
 

@@ -53,6 +53,15 @@ def schedule(request):
     yield from place(request)
 
 
+@pytest.fixture
+def hopper(schedule):
+    """A GPU of the Hopper generation, or the emulator, which has the instructions of them all."""
+    from gpuclust.backends import cuda_kernels
+
+    if cuda_kernels.target(0) != "sm_90a":
+        pytest.skip("not a Hopper GPU")
+
+
 def rows_and_centers(rng, kind, n, k, d, dtype):
     """Rows, and centres f64, for which labels are hard to tell."""
     centers = rng.normal(size=(k, d))
@@ -125,11 +134,19 @@ def test_tiles_of_half_precision_suit_the_multiprocessor(rng, kilobytes, monkeyp
     from gpuclust.backends import cuda_tensor
 
     made = cuda_tensor.plan
-    monkeypatch.setattr(cuda_tensor, "plan", lambda d, shared: made(d, min(shared, kilobytes << 10)))
+    monkeypatch.setattr(cuda_tensor, "plan", lambda d, shared, arch: made(d, min(shared, kilobytes << 10), "sm_80"))
     for d in (16, 17, 64, 65, 129, 300):
-        assert 2 * cuda_tensor.plan(d, 227 << 10).shared <= kilobytes << 10 or kilobytes == 64
+        assert 2 * cuda_tensor.plan(d, 227 << 10, "").shared <= kilobytes << 10 or kilobytes == 64
         for kind in ("normal", "ties"):
             check_labels(*rows_and_centers(rng, kind, 130, 200, d, np.float32), Metric.EUCLIDEAN)
+
+
+@pytest.mark.usefixtures("hopper")
+@pytest.mark.parametrize("shape", [(1, 1, 33), (257, 129, 64), (700, 300, 65), (300, 260, 200), (300, 140, 385)], ids=str)
+def test_labels_by_wgmma(rng, shape):
+    """Rows stay in two places, in one, or come with the centres; blocks take several tiles."""
+    for kind in ("normal", "ties", "bundles", "outside"):
+        check_labels(*rows_and_centers(rng, kind, *shape, np.float32), Metric.EUCLIDEAN)
 
 
 @pytest.mark.usefixtures("device")
@@ -345,9 +362,9 @@ FAULTS = {
     "a tile loaded over one in use": ("tensor", "copies_done_but<STAGES - 2>();\n        __syncthreads();", "copies_done_but<STAGES - 2>();"),
     "tiles in use overwritten by the best": ("tensor", "copies_done_but<0>();\n    __syncthreads();", "copies_done_but<0>();"),
     "the other warps' best read too early": ("tensor", "    __syncthreads();\n    if (threadIdx.x >= TILE", "    if (threadIdx.x >= TILE"),
-    "no room for the rounding of halves": ("tensor", "INFINITY : twice", "INFINITY : 0.0f"),
-    "bounds below zero": ("tensor", "norm * norm * (1.0f + 0x1p-8f) + more", "norm * norm"),
-    "the second smallest bound forgotten": ("tensor", "here.two = min(max(here.one, one), min(here.two, two));", "here.two = min(here.two, two);"),
+    "no room for the rounding of halves": ("tensor.cuh", "INFINITY : twice", "INFINITY : 0.0f"),
+    "bounds below zero": ("tensor.cuh", "norm * norm * (1.0f + 0x1p-8f) + more", "norm * norm"),
+    "the second smallest bound forgotten": ("tensor.cuh", "here.two = min(max(here.one, one), min(here.two, two));", "here.two = min(here.two, two);"),
     "the smallest bound of a thread is no second": ("tensor", "two = min(min(two, max(a, b)), max(one, low));", "two = min(two, max(a, b));"),
     "lanes that share a row left out": ("tensor", "step < 4; step <<= 1", "step < 2; step <<= 1"),
     "warps that share a row left out": ("tensor", "w < 4; w++", "w < 3; w++"),
@@ -357,6 +374,19 @@ FAULTS = {
     "centres that halves cannot hold": ("tensor", "if (!close) *far = 1;", ""),
     "halves of features behind the last one": ("tensor", "const T y = f < d ?", "const T y = true ?"),
     "a later tile's centres": ("tensor", "t / chunks * TILE + center", "center"),
+    "tiles of centres multiplied before they are there": ("hopper", "barrier_wait(barriers->full + stage.at, stage.phase);", ""),
+    "tiles of rows multiplied before they are there": ("hopper", "barrier_wait(barriers->rows_full + place.at, place.phase);", ";"),
+    "tiles of centres given back in use": ("hopper", "                    products_done_but<1>();\n", ""),
+    "tiles of rows overwritten in use": ("hopper", "barrier_wait(barriers->rows_empty + place.at, place.phase ^ 1);", ""),
+    "tiles of centres overwritten in use": ("hopper", "barrier_wait(barriers->empty + stage.at, stage.phase ^ 1);", ""),
+    "products folded before they are there": ("hopper", "products_done_but<0>();\n            if (speaks)", "if (speaks)"),
+    "a tile never given back": ("hopper", "if (speaks) barrier_arrive(barriers->rows_empty + place.at);", ""),
+    "rounds without phases": ("hopper", "phase ^= at == 0;", ""),
+    "the wrong rows of a tile": ("hopper", "x + BYTES / 2 + 32 * step", "x + 32 * step"),
+    "the wrong features of a tile": ("hopper", "c + 32 * step, chunk || step);\n                    multiply_add(high", "c + 16 * step, chunk || step);\n                    multiply_add(high"),
+    "sums of the tile before": ("hopper", "c + 32 * step, chunk || step);\n                    multiply_add(high", "c + 32 * step, true);\n                    multiply_add(high"),
+    "rows of a group behind the last one": ("hopper", "if ((lane & 3) || row >= n) continue;", "if (lane & 3) continue;"),
+    "the number of a centre": ("hopper", "(one[h] & 30u) << 2", "(one[h] & 14u) << 2"),
     "the rows listed": ("nearest", "label[list[i]] = at;", "label[i] = at;"),
     "the rows listed, read": ("nearest", "const T* x = X + list[i] * d;\n        float size", "const T* x = X + i * d;\n        float size"),
     "a term fused": ("common", "cost = cost + (L1 ? fabs(t) : t * t);", "cost = L1 ? cost + fabs(t) : fma(t, t, cost);"),
@@ -386,10 +416,13 @@ def exercise(machine, rng):
     """Everything that the kernels do, in a few shapes, under every schedule; once where tiles of rows do not stay."""
     from gpuclust.backends import cuda_kernels
 
-    shapes = [(130, 127, 17, 227), (61, 5, 150, 64), (261, 257, 70, 227), (300, 40, 2, 227)]
-    for machine.schedule, (n, k, d, kilobytes) in zip(emulator.SCHEDULES, shapes, strict=True):
-        machine.shared = kilobytes << 10
-        cuda_kernels.shared_bytes.cache_clear()
+    shapes = [(130, 127, 70), (61, 140, 65), (261, 257, 150), (300, 40, 2)]
+    gpus = [("86", 64), ("80", 227), ("90", 227), ("75", 64)]  # and the shared memory of a block
+    for machine.schedule, (n, k, d), gpu in zip(emulator.SCHEDULES, shapes, gpus, strict=True):
+        machine.compute_capability, machine.shared = gpu[0], gpu[1] << 10
+        cuda_kernels.attribute.cache_clear()
+        cuda_kernels.target.cache_clear()
+        cuda_kernels._function.cache_clear()
         for metric in METRICS:
             for kind in ("normal", "ties", "last bits", "bundles", "twins"):
                 X, centers = rows_and_centers(rng, kind, n, k, d, np.float32)
@@ -413,10 +446,10 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
         return
     where, right, wrong = FAULTS[fault]
     sound = cuda_kernels.source
-    assert right in sound("costs" if where == "common" else where)
+    assert right in sound({"common": "costs", "tensor.cuh": "hopper"}.get(where, where))
 
     def broken(file):
-        return sound(file).replace(right, wrong) if where in (file, "common") else sound(file)
+        return sound(file).replace(right, wrong) if where in (file, "common", "tensor.cuh") else sound(file)
 
     monkeypatch.setattr(cuda_kernels, "source", broken)
     with pytest.raises((AssertionError, emulator.EmulatorError)):
@@ -427,7 +460,7 @@ def test_sizes_are_the_same_in_both_languages(machine):
     from gpuclust.backends import cuda_kernels, cuda_labels, cuda_medians, cuda_moves, cuda_seeding, cuda_tensor
 
     defined = {}
-    for path in cuda_kernels.SOURCES.glob("*.cu"):
+    for path in cuda_kernels.SOURCES.glob("*.cu*"):
         for name, value in re.findall(r"^#define (\w+) +(\d+)(?= *(?://.*)?$)", path.read_text(), re.MULTILINE):
             defined[path.stem, name] = int(value)
     del defined["moves", "LEVELS"]  # of no concern to the host
@@ -439,6 +472,8 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("medians", "LANES"): cuda_medians.LANES,
         ("tensor", "TILE"): cuda_tensor.TILE,
         ("tensor", "STAGES"): cuda_tensor.STAGES,
+        ("hopper", "STAGES"): cuda_tensor.HOPPER_STAGES,
+        ("hopper", "GROUP"): cuda_tensor.TILE,
         ("trials", "ROWS"): 32 * cuda_kernels.WARPS,
         ("trials", "DEPTH"): cuda_seeding.STAGED,
     }

@@ -37,6 +37,7 @@ enum Schedule { FORWARD, BACKWARD, SHUFFLED, GREEDY };  // GREEDY: one warp runs
 enum State { READY, AT_BARRIER, AT_MEETING, DONE };
 
 struct Copy { void* to; const void* from; int group; };
+struct Product { float* sum; uint32_t rows, centers; bool add; int group; };
 struct Fiber {
     void* stack;
     dim3 index;
@@ -44,7 +45,10 @@ struct Fiber {
     int line;
     std::vector<Copy> copies;
     int groups;  // of copies, begun
+    std::vector<Product> products;
+    int product_groups;
 };
+struct Bulk { void* to; const void* from; int bytes; void* barrier; };
 struct Warp {
     uint32_t arrived;
     int line;
@@ -65,6 +69,10 @@ struct Block {
     uint64_t random;
     bool failed;
     char* message;
+    std::vector<Bulk> bulk;       // copies under way
+    struct { int count, turn; } numbered[16];  // barriers
+    bool spun;                    // whether a thread waits in a loop
+    int64_t spins;                // since anything happened
 };
 static thread_local Block* block;
 
@@ -137,6 +145,7 @@ inline const T& posted(int lane) {
 inline void start_fiber() {
     block->entry(block->arguments);
     if (!self().copies.empty()) fail("the thread ends before its copies have landed");
+    if (!self().products.empty()) fail("the thread ends before its products are there");
     self().state = DONE;
     block->living--;
     yield();
@@ -150,6 +159,8 @@ inline void prepare_fiber(int number) {
     fiber.state = READY;
     fiber.copies.clear();
     fiber.groups = 0;
+    fiber.products.clear();
+    fiber.product_groups = 0;
     void** top = (void**)(b->stacks + (number + 1) * STACK);
     *--top = nullptr;
     *--top = (void*)&start_fiber;
@@ -169,6 +180,16 @@ inline unsigned draw(unsigned below) {
     return (unsigned)(block->random >> 33) % below;
 }
 
+// The thread waits in a loop for what others do.
+inline void happened() { block->spins = 0; }
+inline void land();
+inline void spin() {
+    block->spun = true;
+    if (draw(400) == 0) land();
+    if (++block->spins > 1000000) fail("deadlock: a thread waits in a loop for what does not come");
+    yield();
+}
+
 // Every thread that can run runs once; or, greedily, one warp as long as any of its lanes can.
 inline bool run_round(int* order) {
     Block* b = block;
@@ -179,8 +200,10 @@ inline bool run_round(int* order) {
             const int base = (first + w) % warps * 32;
             for (bool more = true; more;) {
                 more = false;
+                b->spun = false;
                 for (int lane = 0; lane < 32; lane++) more |= run_fiber(base + lane);
                 any |= more;
+                more &= !b->spun;
             }
         }
         return any;
@@ -209,6 +232,9 @@ inline void run_block(size_t shared_bytes) {
     static thread_local int order[MOST];
     Block* b = block;
     b->living = b->threads;
+    b->bulk.clear();
+    b->spins = 0;
+    for (auto& each : b->numbered) each = {0, 0};
     memset(b->shared, 0xff, shared_bytes);
     for (auto& warp : b->warps) warp.arrived = 0, warp.parity = 0;
     for (int i = 0; i < b->threads; i++) {
@@ -217,6 +243,7 @@ inline void run_block(size_t shared_bytes) {
     }
     while (b->living && !b->failed)
         if (!run_round(order) && b->living && !b->failed) open_barrier();
+    if (!b->failed && !b->bulk.empty()) b->failed = true, snprintf(b->message, 256, "the block ends before its copies have landed");
 }
 
 template <class... A>
@@ -358,12 +385,20 @@ inline void load_matrices(uint32_t (&out)[4], const void* row, LINE) {
     for (int i = 0; i < 4; i++) out[i] = ((const uint32_t*)emulator::posted<const void*>(8 * i + lane_id() / 4))[lane_id() % 4];
 }
 
-inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, LINE) {
+inline float half_value(uint16_t bits) {
     static const std::vector<float> value = [] {
         std::vector<float> all(1 << 16);
         for (int bits = 0; bits < 1 << 16; bits++) all[bits] = from_half(bits);
         return all;
     }();
+    return value[bits];
+}
+inline float cut_off(double exact) {
+    const float near = (float)exact;
+    return fabs((double)near) > fabs(exact) ? nextafterf(near, 0.0f) : near;
+}
+
+inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, LINE) {
     struct Operands { uint32_t a[4], b[2]; } mine{{a[0], a[1], a[2], a[3]}, {b0, b1}};
     emulator::exchange(ALL_LANES, mine, [](int lane) { return lane; }, line);
     for (int out = 0; out < 4; out++) {
@@ -373,9 +408,106 @@ inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, u
             const int from = k % 8 / 2, shift = 16 * (k & 1);
             const uint32_t x = emulator::posted<Operands>(4 * row + from).a[(out >> 1) + 2 * (k >> 3)];
             const uint32_t y = emulator::posted<Operands>(4 * column + from).b[k >> 3];
-            exact += (double)value[x >> shift & 0xffff] * value[y >> shift & 0xffff];
+            exact += (double)half_value(x >> shift) * half_value(y >> shift);
         }
-        const float near = (float)exact;
-        sum[out] = fabs((double)near) > fabs(exact) ? nextafterf(near, 0.0f) : near;
+        sum[out] = cut_off(exact);
     }
+}
+
+// --- the primitives of hopper.cu ---
+
+namespace emulator {
+
+struct Counter { int32_t bytes; int16_t missing; uint8_t threads, phase; };  // lies where a barrier of 8 bytes does
+inline void turn(Counter* counter) {
+    if (counter->missing < 0) fail("more threads than expected arrive at a barrier");
+    if (counter->missing || counter->bytes) return;
+    counter->missing = counter->threads;
+    counter->phase ^= 1;
+    happened();
+}
+inline uint32_t shared_address(const void* at) { return (uint32_t)((const unsigned char*)at - block->shared); }
+
+// One of the copies under way lands.
+inline void land() {
+    auto& all = block->bulk;
+    if (all.empty()) return;
+    const Bulk copy = all[draw(all.size())];
+    all.erase(std::find_if(all.begin(), all.end(), [&](const Bulk& each) { return each.to == copy.to && each.from == copy.from; }));
+    memcpy(copy.to, copy.from, copy.bytes);
+    auto* counter = (Counter*)copy.barrier;
+    counter->bytes -= copy.bytes;
+    turn(counter);
+}
+
+// fp16 of row r, feature k of an operand in rows of 128 bytes whose 16-byte parts are swizzled.
+inline double operand(uint32_t start, int r, int k) {
+    uint32_t at = start + r / 8 * 1024 + r % 8 * 128 + 2 * k;
+    at ^= (at >> 7 & 7) << 4;
+    uint16_t bits;
+    memcpy(&bits, block->shared + at, 2);
+    return half_value(bits);
+}
+
+inline void multiply(const Product& product) {
+    const int thread = block->current % 128, lane = thread % 32;
+    for (int i = 0; i < 64; i++) {
+        const int row = thread / 32 * 16 + lane / 4 + (i & 2) * 4, column = i / 4 * 8 + lane % 4 * 2 + i % 2;
+        double exact = product.add ? product.sum[i] : 0.0;
+        for (int k = 0; k < 16; k++) exact += operand(product.rows, row, k) * operand(product.centers, column, k);
+        product.sum[i] = cut_off(exact);
+    }
+}
+}  // namespace emulator
+
+inline void barrier_begin(uint64_t* barrier, int threads) {
+    *(emulator::Counter*)barrier = {0, (int16_t)threads, (uint8_t)threads, 0};
+}
+inline void barriers_begun() {}
+inline void barrier_arrive(uint64_t* barrier) {
+    auto* counter = (emulator::Counter*)barrier;
+    counter->missing--;
+    emulator::turn(counter);
+}
+inline void barrier_expect(uint64_t* barrier, int bytes) {
+    ((emulator::Counter*)barrier)->bytes += bytes;
+    barrier_arrive(barrier);
+}
+inline void barrier_wait(uint64_t* barrier, int phase) {
+    while (((emulator::Counter*)barrier)->phase == phase) emulator::spin();
+}
+inline void copy_tile(void* to, const void* from, uint64_t* barrier) {
+    if (emulator::shared_address(to) % 1024 || (uintptr_t)from % 16) emulator::fail("a tile is not aligned");
+    emulator::block->bulk.push_back({to, from, 16384, barrier});
+}
+
+inline void turn_give(int number) {
+    auto& barrier = emulator::block->numbered[number];
+    if (++barrier.count < 256) return;
+    barrier.count = 0;
+    barrier.turn++;
+    emulator::happened();
+}
+inline void turn_wait(int number) {
+    const int turn = emulator::block->numbered[number].turn;
+    turn_give(number);
+    while (emulator::block->numbered[number].turn == turn) emulator::spin();
+}
+inline void give_registers() {}
+inline void take_registers() {}
+inline void products_begin(LINE) { emulator::meet(ALL_LANES, line); }
+inline void products_begun() { emulator::self().product_groups++; }
+template <int LATER>
+inline void products_done_but(LINE) {
+    emulator::meet(ALL_LANES, line);
+    auto& own = emulator::self();
+    size_t done = 0;
+    for (; done < own.products.size() && own.products[done].group < own.product_groups - LATER; done++)
+        emulator::multiply(own.products[done]);
+    own.products.erase(own.products.begin(), own.products.begin() + done);
+    emulator::meet(ALL_LANES, line);
+}
+inline void multiply_add(float (&sum)[64], const void* rows, const void* centers, bool add) {
+    auto& own = emulator::self();
+    own.products.push_back({sum, emulator::shared_address(rows), emulator::shared_address(centers), add, own.product_groups});
 }

@@ -10,9 +10,9 @@ typedef unsigned long long uint64_t;
 #define ALL_LANES 0xffffffffu
 __device__ __forceinline__ int lane_id() { return threadIdx.x & 31; }
 
-// The block's dynamic shared memory; there is no other kind here.
+// The block's dynamic shared memory; there is no other kind here. `wgmma` wants tiles at multiples of 1024 bytes.
 #define SHARED(T, name) \
-    extern __shared__ __align__(16) unsigned char shared_memory_[]; \
+    extern __shared__ __align__(1024) unsigned char shared_memory_[]; \
     T* name = reinterpret_cast<T*>(shared_memory_)
 
 // Copies of 16 bytes from global to shared memory that run beside the arithmetic.

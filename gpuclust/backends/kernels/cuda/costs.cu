@@ -1,4 +1,5 @@
 // Costs by their definition.
+#include "common.cuh"
 
 // A thread a row: cost f64 [n] at its own centre; centers f64 [k, d].
 #define OWN(name, T, L1)                                                                                           \

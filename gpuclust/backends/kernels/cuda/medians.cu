@@ -1,6 +1,7 @@
 // Exact middle values by radix selection: the values of a (cluster, feature) are searched digit by digit, 8 bits at a
 // time from the top, for the one of a given rank. A lane is a feature, so that the counts of a warp lie in 32 banks.
 // Rows come grouped by cluster and cut into items of rows of one cluster; a slot is one of the clusters searched.
+#include "common.cuh"
 
 #define BINS 256
 #define LANES 32

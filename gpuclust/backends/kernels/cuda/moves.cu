@@ -1,6 +1,7 @@
 // Rows by group, and the exact sums of rows that changed cluster. With k clusters, a row that moves enters group `new`
 // and leaves group k + `old`; -1 as the old label is nowhere, as is every row where there are no old labels (null). Which entry of its group a row gets is by chance: the
 // sums do not depend on the order, since every addition is exact.
+#include "common.cuh"
 
 __device__ __forceinline__ int32_t left(const int32_t* before, int64_t i) { return before ? before[i] : -1; }
 __device__ __forceinline__ bool moved(int32_t now, int32_t before) { return now != before && now >= 0; }

@@ -7,6 +7,8 @@
 // moves it by at most u (|x| + |c|) <= u (2 |x| + t), t the exact distance; subtracting, d additions and the root are
 // off by (d + 3) u relative. So least(r) <= t <= most(r) for `slack` = 1.05 (d + 8) u, which covers the rounding of
 // the bounds as well (slack < 0.1). SHIFTED bounds 2 u with room, TINY what underflow can add: rows are scaled to 2^56.
+#include "common.cuh"
+
 #define SHIFTED 1.3e-7f
 #define TINY 1e-19f
 #define FAR 1.6e19f  // beyond this, squares may overflow: nothing is certain

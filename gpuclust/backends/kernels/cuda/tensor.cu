@@ -1,23 +1,11 @@
-// Certified nearest centres on tensor cores, for Euclidean distances: one pass in half precision decides most rows and
-// lists the others, which `nearest.cu` decides.
-//
-// `halve` writes rows, centred and scaled to about 2^10, as fp16 and keeps what that loses of each: with y = x + r,
-// |r| is the row's `lost`. `score` finds the two smallest lower bounds of |y|^2 - 2 y.c + |c|^2 (with more than |y|^2,
-// so that it is positive and its bits are ordered as the number is) over the centres c. Bounds: for centre c = e + s,
-// e its fp16, the tensor core returns x.e up to g |x| |e|, g = (d + 32) 2^-22 for any order of additions that truncate.
-// So y.c is x.e up to |r| |c| + |x| |s| + g |x| |e|, at most reach * `size` of the centre where
-//     size  = max(|c|, 2^12 |s|), and
-//     reach = |r| + (2^-12 + g) (|x| + |r|), times 1 + 2^-10 for |e| and rounding.
-// The other terms and the low bits that carry the index cost 2^-17 of the bounds, see `decide`.
-// Reference: Fasi, Higham, Mikaitis, Pranesh (2021), Numerical behavior of NVIDIA tensor cores, PeerJ CS 7:e330.
+// Rows and centres in half precision, and the first pass by `mma.sync`: see `tensor.cuh`.
+#include "tensor.cuh"
 
-#define TILE 128        // rows, and centres, of a block's tile
-#define STAGES 3        // of centres, and of rows where not all features fit
-#define DOWN 0x1p-46f   // from the frame's scale, 2^56, to that of fp16
-#define FLOOR 1e-15f    // more than what underflow can take from a norm
+#define STAGES 3       // of centres, and of rows where not all features fit
+#define DOWN 0x1p-46f  // from the frame's scale, 2^56, to that of fp16
+#define FLOOR 1e-15f   // more than what underflow can take from a norm
 #define FARTHEST 65504.0
-#define NONE 0x7f7fffffu
-#define LOW_BITS 7u     // of a bound: the centre's number among the 8 of a thread
+#define LOW_BITS 7u  // of a bound: the centre's number among the 8 of a thread
 
 // Where 8 features (`part`) of row r lie in an image of rows of `parts` times 16 bytes: rows that a warp reads at once
 // meet no bank twice.
@@ -121,17 +109,6 @@ __device__ __forceinline__ void add_products(
         for (int j = 0; j < 4; j++) multiply_add(sum[i][j], x[i], c[j >> 1][(j & 1) * 2], c[j >> 1][(j & 1) * 2 + 1]);
 }
 
-// The two smallest so far, and the smallest one's centre, of disjoint sets of centres.
-struct Two {
-    uint32_t one, two;
-    int32_t at;
-};
-__device__ __forceinline__ void merge(Two& here, uint32_t one, uint32_t two, int32_t at) {
-    here.two = min(max(here.one, one), min(here.two, two));
-    here.at = one < here.one ? at : here.at;
-    here.one = min(here.one, one);
-}
-
 // Two smallest bounds over this thread's 8 centres of each of its 8 rows, merged into `best`. edge [TILE] of the rows:
 // (2 reach, what makes bounds positive).
 __device__ __forceinline__ void fold_tile(
@@ -158,40 +135,15 @@ __device__ __forceinline__ void fold_tile(
     }
 }
 
-// The smallest bound is certain to be the nearest centre's where the exact value of it is below all others. It lies at
-// most 2 reach * size * 2 above its bound, and 2^-17 of it for rounding, index bits and the definition in float64:
-// |c|^2 < 2 |y|^2 + 2 |y - c|^2 bounds what `halve_centers` took off.
-__device__ __forceinline__ bool certain(Two best, float2 edge, float size) {
-    const float most = (__uint_as_float(best.one) + 2.0f * edge.x * size) * (1.0f + 0x1p-17f) + 0x1p-18f * edge.y;
-    return __uint_as_float(best.two) > most;  // false for NaN
-}
-
-struct Rest {  // the rows that are not certain
-    int32_t* count;
-    int32_t* row;  // [n]
-};
-
-// Of a row of `width` features: 2 reach, and what is added to |y|^2 so that no bound is below zero. A bound is |y - c|^2
-// less 4 reach * size at most, and size <= 2 |c| + 2^-13 sqrt(width), since no entry of s is above 2^-12 of c's or
-// 2^-25. Centres up to 4 |y| long are seen to by 32 reach |y|; for longer ones |y - c|^2 > |c|^2 / 2 is more than enough
-// as long as reach < |c| / 16 but for the 2^-24 sqrt(width) that underflow adds to it; so for g < 2^-5. No row is certain
-// elsewhere, and where a centre is not to be had in fp16.
-__device__ __forceinline__ float2 edge(float2 stats, int width, bool far) {
-    const float lost = stats.x, norm = stats.y, g = (width + 32) * 0x1p-22f;
-    const float twice = 2.0f * (lost + (0x1p-12f + g) * (norm + lost)) * (1.0f + 0x1p-10f);
-    const float more = twice * (16.0f * norm + 0x1p-12f * sqrtf((float)width)) + 0x1p-40f * width;
-    return make_float2(far || g >= 0x1p-5f ? INFINITY : twice, norm * norm * (1.0f + 0x1p-8f) + more);
-}
-
 // A block TILE rows against all centres, TILE at a time: 8 warps of 64 rows by 32 centres. Shared memory: the rows'
 // tiles (all of them, or STAGES), STAGES tiles of centres, and the rows' `edge`.
 template <int PARTS>
 __device__ __forceinline__ void score(
     const uint16_t* rows, const float2* stats, int64_t n, const uint16_t* centers, const float4* pairs,
-    const int32_t* far, int k, int chunks, bool resident, int32_t* label, Rest rest) {
+    const int32_t* far, int k, int chunks, bool stay, int32_t* label, Rest rest) {
     SHARED(unsigned char, memory);
     constexpr int BYTES = TILE * PARTS * 16;
-    unsigned char* columns = memory + (resident ? chunks : STAGES) * BYTES;
+    unsigned char* columns = memory + (stay ? chunks : STAGES) * BYTES;
     float2* edges = (float2*)(columns + STAGES * BYTES);
     const int lane = lane_id(), warp = threadIdx.x >> 5, row = (warp >> 2) * 64, center = (warp & 3) * 32;
     const int64_t row0 = (int64_t)blockIdx.x * TILE;
@@ -206,7 +158,7 @@ __device__ __forceinline__ void score(
 #pragma unroll
     for (int t = 0; t < STAGES - 1; t++) {
         if (t < tiles) {
-            if (!resident || t < chunks) load_tile<PARTS>(memory + t * BYTES, rows, t % chunks);
+            if (!stay || t < chunks) load_tile<PARTS>(memory + t * BYTES, rows, t % chunks);
             load_tile<PARTS>(columns + t * BYTES, centers, t);
         }
         copies_begun();
@@ -217,8 +169,8 @@ __device__ __forceinline__ void score(
         __syncthreads();
         const int next = t + STAGES - 1, to = stage == 0 ? STAGES - 1 : stage - 1;
         if (next < tiles) {
-            if (!resident || next < chunks)
-                load_tile<PARTS>(memory + (resident ? next : to) * BYTES, rows, next % chunks);
+            if (!stay || next < chunks)
+                load_tile<PARTS>(memory + (stay ? next : to) * BYTES, rows, next % chunks);
             load_tile<PARTS>(columns + to * BYTES, centers, next);
         }
         copies_begun();
@@ -230,7 +182,7 @@ __device__ __forceinline__ void score(
 #pragma unroll
                     for (int q = 0; q < 4; q++) sum[i][j][q] = 0.0f;
         }
-        const unsigned char* here = memory + (resident ? chunk : stage) * BYTES;
+        const unsigned char* here = memory + (stay ? chunk : stage) * BYTES;
 #pragma unroll 1
         for (int step = 0; step < PARTS / 2; step++)
             add_products<PARTS>(sum, here, columns + stage * BYTES, row, center, step);
@@ -273,9 +225,9 @@ __device__ __forceinline__ void score(
 #define SCORE(name, PARTS)                                                                                         \
     extern "C" __global__ void __launch_bounds__(256, 2) name(                                                     \
         const uint16_t* rows, const float2* stats, int64_t n, const uint16_t* centers, const float4* pairs,        \
-        const int32_t* far, int64_t k, int64_t chunks, int64_t resident, int32_t* label, int32_t* rests,       \
+        const int32_t* far, int64_t k, int64_t chunks, int64_t places, int32_t* label, int32_t* rests,       \
         int32_t* rest_row) {                                                                                       \
-        score<PARTS>(rows, stats, n, centers, pairs, far, (int)k, (int)chunks, resident, label,                \
+        score<PARTS>(rows, stats, n, centers, pairs, far, (int)k, (int)chunks, places, label,                \
                      Rest{rests, rest_row});                                                                       \
     }
 SCORE(score_16, 2)

@@ -1,5 +1,6 @@
 // Seeding: what each trial centre leaves of the rows' costs. A row's sum runs over the features in order, in the rows'
 // own precision, and stands alone; potentials are integers, so that their sums do not depend on any order.
+#include "common.cuh"
 
 #define ROWS 256  // of a block: a thread each
 #define DEPTH 16  // features staged at once

@@ -1,0 +1,86 @@
+"""What kernels are made of, against what it is meant to do: in the emulator, and on a GPU the same."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from . import fakecupy
+from .conftest import real_cupy
+
+SOURCE = Path(__file__).with_name("primitives.cu")
+
+
+@pytest.fixture(params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
+def run(request, monkeypatch):
+    """launch(kernel, *arrays) -> the arrays afterwards."""
+    if request.param == "gpu":
+        real_cupy()
+        with fakecupy.as_cupy(sys.modules, None):
+            yield launcher(monkeypatch)
+    else:
+        request.getfixturevalue("machine").fenced = True
+        yield launcher(monkeypatch)
+
+
+def launcher(monkeypatch):
+    from gpuclust.backends import cuda_kernels, cuda_memory
+
+    common = (cuda_kernels.SOURCES / "common.cuh").read_text()
+    text = SOURCE.read_text().replace('#include "common.cuh"', common)
+    monkeypatch.setattr(cuda_kernels, "source", {"primitives": text}.__getitem__)
+
+    def launch(kernel, *args, shared=0):
+        there = [cuda_memory.send(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+        cuda_kernels.launch(f"primitives.{kernel}", 1, there, shared=shared)
+        return [arg.get() for arg in there if not isinstance(arg, int)]
+
+    return launch
+
+
+def test_halves_are_rounded_to_nearest_even(run, rng):
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    with np.errstate(all="ignore"):
+        middle = (every.astype(np.float32) + np.roll(every, -1).astype(np.float32)) / 2  # ties among them
+        near = np.nextafter(middle, np.float32(np.inf))
+        wild = rng.integers(0, 1 << 32, 1 << 16).astype(np.uint32).view(np.float32)
+        for x in (every.astype(np.float32), middle, near, wild):
+            bits, back = run("halves", x, len(x), np.zeros(len(x), np.uint16), np.zeros(len(x), np.float32))[1:]
+            number = ~np.isnan(x)
+            np.testing.assert_array_equal(bits[number], x.astype(np.float16).view(np.uint16)[number])
+            assert np.isnan(bits.view(np.float16)[~number]).all()
+            np.testing.assert_array_equal(back, every.astype(np.float32))
+
+
+def test_matrices_and_products(run, rng):
+    """Lanes hold what the layout says; sums are as near as the certificates of tensor.cuh take for granted."""
+    for spread in (0, 3, 8):
+        for _ in range(30):
+            a, b = (rng.normal(size=(m, 16)) * 2.0 ** rng.integers(-spread, spread + 1, (m, 16)) for m in (16, 8))
+            a, b = a.astype(np.float16), b.astype(np.float16)
+            before = (rng.normal(size=(16, 8)) * 2.0**spread).astype(np.float32)
+            *_, found, read = run(
+                "products", a.view(np.uint16), b.view(np.uint16), before.copy(), np.zeros((32, 4), np.uint32), shared=1024
+            )  # fmt: skip
+            quads = a.reshape(2, 8, 2, 4, 2).transpose(1, 3, 2, 0, 4)  # row and pair: lane; half of columns, of rows
+            np.testing.assert_array_equal(read, np.ascontiguousarray(quads).view(np.uint32).reshape(32, 4))
+            wide = a.astype(np.float64), b.astype(np.float64)
+            size = np.abs(wide[0]) @ np.abs(wide[1]).T + np.abs(before)
+            error = np.abs(found - (before + wide[0] @ wide[1].T))
+            assert (error <= (16 + 32) * 2.0**-22 * size).all()
+
+
+def test_lanes_of_a_warp(run, rng):
+    x = rng.integers(-9, 9, 32).astype(np.int32)
+    for all_ in (True, False):
+        x[7] = 1 if all_ else -1000
+        swapped, votes, every = run(
+            "lanes", x, np.zeros((5, 32), np.int32), np.zeros(32, np.uint32), np.zeros(32, np.int32)
+        )[1:]
+        lane = np.arange(32)
+        np.testing.assert_array_equal(swapped, [x[lane ^ bits] for bits in (1, 2, 4, 8, 16)])
+        assert set(votes.tolist()) == {sum(int(v > 0) << i for i, v in enumerate(x))}
+        assert (every != 0).tolist() == [all_] * 32
