@@ -93,12 +93,12 @@ def label(X: Array, centers: Halves, k: int, shift: Array, scale: np.generic, ou
     args = (X, n, d, shift, scale, image, cut.parts, cut.chunks, stats)
     launch(f"tensor.halve_f{8 * X.dtype.itemsize}", blocks_of(32 * n), args)
     known = (centers.image, centers.pairs, centers.far, k, cut.chunks, cut.places)
-    args = (image, stats, n, *known, out, rest.count, rest.row)
+    told = (image, stats, n, *known, out, rest.count, rest.row)
     if cut.hopper:
         blocks = min(pairs, attribute(cupy.cuda.Device().id, "MultiProcessorCount"))
-        launch("hopper.score", blocks, args, shared=cut.shared, threads=3 * TILE)
+        launch("hopper.score", blocks, told, shared=cut.shared, threads=3 * TILE)
     else:
-        launch(f"tensor.score_{8 * cut.parts}", -(-n // TILE), args, shared=cut.shared)
+        launch(f"tensor.score_{8 * cut.parts}", -(-n // TILE), told, shared=cut.shared)
     return rest
 
 
