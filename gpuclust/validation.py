@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,13 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from .backends.base import Backend
 from .backends.metric import Metric
 from .data.array import ArraySource, DensifiedSource
+from .data.plan import ROW_STATE
+from .data.readers import ArrayReader
 from .data.source import Source
 from .data.stream import Stream, StreamSource, stream, wants_stream
 from .errors import NotFiniteError
 
+logger = logging.getLogger("gpuclust")
 DTYPES = [np.float64, np.float32]
 
 
@@ -55,9 +59,11 @@ def open_source(
         estimator, X, accept_sparse="csr", dtype=_dtypes(X), order="C", accept_large_sparse=False, reset=reset,
         ensure_all_finite=finite or sp.issparse(X),
     )  # fmt: skip
-    weight = None
-    if sample_weight is not None:
-        weight = backend.upload(_weights(sample_weight, X), np.float64)
+    weight = None if sample_weight is None else _weights(sample_weight, X)
+    if not sp.issparse(X) and not backend.holds(X.nbytes + ROW_STATE * len(X)):
+        logger.warning("The data do not fit the memory of %s and are read in chunks.", backend.name)
+        return StreamSource(ArrayReader(X), weight, backend, chunk_size, clusters, metric)
+    weight = None if weight is None else backend.upload(weight, np.float64)
     if metric.l1 and sp.issparse(X):
         return DensifiedSource(X, weight, backend, chunk_size)
     return ArraySource(backend.upload(X, X.dtype), weight, backend, chunk_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import reduce
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from .brackets import Brackets
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
-from .statistics import Array, Cost, Delta, Moves, Potentials, Ranks, Scan, Top
+from .statistics import Array, Cost, Delta, Moves, Potentials, Ranks, Rows, Scan, Top
 
 
 class Chunk(NamedTuple):
@@ -76,6 +76,19 @@ class Backend(ABC):
     @abstractmethod
     def upload(self, rows: Any, dtype: Any) -> Array:
         """Rows as a C-contiguous array on the device, without a copy where they are there already."""
+
+    def staged(self, part: Rows, dtype: Any) -> Rows:
+        """Host rows and weights that were just read, as `uploads` wants them; called by the thread that reads."""
+        return part
+
+    def uploads(self, parts: Iterator[Rows], dtype: Any) -> Generator[tuple[Array, Array | None], None, None]:
+        """Staged rows and weights on the device, part after part, or in smaller ones where memory is short."""
+        for X, weight in parts:
+            yield self.upload(X, dtype), None if weight is None else self.upload(weight, np.float64)
+
+    def holds(self, n_bytes: int) -> bool:
+        """Whether there is room for so many bytes."""
+        return True
 
     @abstractmethod
     def to_host(self, array: Array) -> np.ndarray: ...

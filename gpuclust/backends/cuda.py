@@ -6,7 +6,7 @@ This file and its parts (`cuda_*.py`) are the only ones that compute with CuPy, 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, final
 
@@ -19,6 +19,7 @@ from . import cuda_labels as labels
 from . import cuda_medians, cuda_ranks
 from . import cuda_moves as moves
 from . import cuda_seeding as seeding
+from . import cuda_staging as staging
 from . import cuda_sums as sums
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
@@ -26,7 +27,7 @@ from .cuda_memory import free_bytes, place, reserve, send, tiles
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
-from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Scan, Top
+from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Rows, Scan, Top
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +65,18 @@ class CUDABackend(Backend):
         if sp.issparse(rows):
             raise TypeError("Sparse rows are clustered on the CPU only: pass device='cpu', or X.toarray().")
         return place(rows, dtype)
+
+    @on_device
+    def staged(self, part: Rows, dtype: Any) -> Rows:
+        X, weight = part
+        return staging.pinned(X, dtype), None if weight is None else staging.pinned(weight, np.float64)
+
+    def uploads(self, parts: Iterator[Rows], dtype: Any) -> Generator[tuple[Array, Array | None], None, None]:
+        return staging.uploads(self.index, parts)
+
+    @on_device
+    def holds(self, n_bytes: int) -> bool:
+        return n_bytes <= free_bytes()
 
     @on_device
     def to_host(self, array: Array) -> np.ndarray:

@@ -14,7 +14,7 @@ from ..errors import DeviceMemoryError
 from .statistics import Array
 
 R = TypeVar("R")
-TILE_BYTES: Final = 64 << 20  # temporaries of a tile: about the size of the L2 cache of large GPUs
+TILE_BYTES: Final = 256 << 20  # temporaries of a tile: many waves of blocks, little against a GPU's memory
 logger = logging.getLogger("gpuclust")
 
 
@@ -93,10 +93,10 @@ def tiles(n: int, row_bytes: int, step: Callable[[int, int], R]) -> list[R]:
                 " Free some, or use device='cpu'."
             )
         rows = (stop - start) // 2
-        _tell_once(cupy.cuda.Device().id)
+        tell_once(cupy.cuda.Device().id)
     return out
 
 
 @functools.cache
-def _tell_once(device: int) -> None:
+def tell_once(device: int) -> None:
     logger.warning("The memory of cuda:%d is full; working with half the rows at a time.", device)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 Array = Any
+Rows = tuple[np.ndarray, np.ndarray | None]  # on the host: X [n, d], weight f64 [n] or None
 
 
 def two_sum(a: Any, b: Any) -> tuple[Any, Any]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.statistics import Rows
 from ..errors import DataError
-from .readers import Reader, Rows
+from .readers import Reader
 
 BATCH_BYTES = 1 << 20
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.statistics import Rows
 from ..errors import DataError
-
-Rows = tuple[np.ndarray, np.ndarray | None]  # X [n, d], weight f64 [n] or None
 
 
 class Reader(ABC):
@@ -143,6 +142,25 @@ def _check_size(path: Any, shape: tuple[int, ...], expected: int) -> None:
     size = os.path.getsize(path)
     if size < expected:
         raise DataError(f"{path} is truncated: {size} bytes of {expected}; write it again.")
+
+
+class ArrayReader(Reader):
+    """Rows in the host's memory, for a device that they do not fit."""
+
+    seekable = True
+
+    def __init__(self, X: np.ndarray):
+        self._X, self.dtype, (self.n_rows, self.n_features) = X, X.dtype, X.shape
+
+    def blocks(self, rows: int) -> Iterator[Rows]:
+        for start in range(0, len(self._X), rows):
+            yield self._X[start : start + rows], None
+
+    def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
+        return [(self._X[start:stop], None) for start, stop in ranges]
+
+    def take(self, index: np.ndarray) -> Rows:
+        return self._X[index], None
 
 
 class IterableReader(Reader):

@@ -13,11 +13,12 @@ import numpy as np
 
 from ..backends.base import Array, Backend, Chunk
 from ..backends.metric import Metric
+from ..backends.statistics import Rows
 from ..config import get_config
 from ..errors import DataError
 from .parquet import ParquetReader
 from .plan import Plan, brackets_bytes, plan, statistics_bytes
-from .readers import IterableReader, NpyReader, Reader, Rows
+from .readers import IterableReader, NpyReader, Reader
 from .source import Source
 
 MEMMAP_FROM = 256 << 20  # bytes; smaller memmaps are used like arrays
@@ -119,12 +120,19 @@ class StreamSource(Source):
 
     def _chunks(self) -> Generator[Chunk, None, None]:
         start = 0
-        with closing(_ahead(self._reader.blocks(self._rows))) as blocks:
-            for rows in blocks:
-                self._check_length(start + len(rows[0]), more=True)
-                yield self._placed(rows, start)
-                start += len(rows[0])
+        with closing(_ahead(self._staged())) as blocks, closing(self.backend.uploads(blocks, self.dtype)) as parts:
+            for X, weight in parts:
+                yield self._chunk(X, weight, start)
+                start += len(X)
         self._check_length(start, more=False)
+
+    def _staged(self) -> Iterator[Rows]:
+        """What the reader gives, checked, with its weights, and ready for the device."""
+        start = 0
+        for rows in self._reader.blocks(self._rows):
+            self._check_length(start + len(rows[0]), more=True)
+            yield self.backend.staged(self._with_weight(rows, start), self.dtype)
+            start += len(rows[0])
 
     def _check_length(self, found: int, more: bool) -> None:
         """The ledger has one entry a row: a source that changes its length would be read or written past it."""
@@ -175,6 +183,11 @@ class StreamSource(Source):
         return upload(X[back], self.dtype), None if weight is None else upload(weight[back], np.float64)
 
     def _placed(self, rows: Rows, start: int) -> Chunk:
+        X, weight = self._with_weight(rows, start)
+        device_weight = None if weight is None else self.backend.upload(weight, np.float64)
+        return self._chunk(self.backend.upload(X, self.dtype), device_weight, start)
+
+    def _with_weight(self, rows: Rows, start: int) -> Rows:
         X, weight = rows
         if self.check and not np.isfinite(X).all():
             raise ValueError(f"Input X contains NaN or infinity (rows {start} to {start + len(X) - 1}).")
@@ -182,8 +195,7 @@ class StreamSource(Source):
             weight = self._weight[start : start + len(X)]
         elif weight is not None:
             _check_weight(weight, f"rows {start} to {start + len(X) - 1}")
-        device_weight = None if weight is None else self.backend.upload(weight, np.float64)
-        return self._chunk(self.backend.upload(X, self.dtype), device_weight, start)
+        return X, weight
 
 
 def _check_weight(weight: np.ndarray, where: str) -> None:

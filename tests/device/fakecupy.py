@@ -10,10 +10,12 @@ test can look for all of it in a real CuPy.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import operator
 import types
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,10 +36,17 @@ NAMES = [
     "cuda.Device",
     "cuda.Device.attributes",
     "cuda.Device.compute_capability",
+    "cuda.Stream.record",
+    "cuda.Stream.synchronize",
+    "cuda.Stream.wait_event",
+    "cuda.Event.synchronize",
+    "cuda.alloc_pinned_memory",
     "cuda.get_current_stream",
     "cuda.memory.OutOfMemoryError",
     "cuda.runtime.getDeviceCount",
     "cuda.runtime.memGetInfo",
+    "cuda.runtime.memoryTypeHost",
+    "cuda.runtime.pointerGetAttributes",
     *(f"cuda.nvrtc.{name}" for name in NVRTC),
     "get_default_memory_pool",
 ]
@@ -122,14 +131,17 @@ class ndarray:
         self.machine.d2h_bytes += self._a.nbytes
         return self._a.copy()
 
-    def set(self, host):
+    def set(self, host, stream=None):
         if type(host) is not np.ndarray:
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if (host.dtype, host.shape) != (self._a.dtype, self._a.shape):
             raise TypeError(f"{host.dtype} {host.shape} cannot be set to {self._a.dtype} {self._a.shape}")
         self.machine.h2d += 1
         self.machine.h2d_bytes += host.nbytes
-        self._a[...] = host
+        if stream is None:
+            self._a[...] = host
+        else:
+            stream.copy_later(self._a, host)
 
     def _scalar(self):
         self.machine.waits += 1
@@ -301,6 +313,65 @@ class Device:
         self.machine.current = self._before
 
 
+class Stream:
+    """Copies land when something waits for them: until then the memory holds garbage, and what they read may change."""
+
+    def __init__(self, non_blocking=False):
+        self._copies, self._landed = [], 0
+
+    def copy_later(self, there, host):
+        if not any(start <= host.ctypes.data < start + len(block) for start, block in Pinned.blocks.items()):
+            raise ValueError("a copy beside the kernels from memory that is not pinned")
+        there.view(np.uint8).reshape(-1)[...] = 0xFF
+        self._copies.append((there, host.ctypes.data))
+
+    def land(self, count):
+        for number in range(self._landed, count):
+            there, address = self._copies[number]
+            there[...] = np.frombuffer(ctypes.string_at(address, there.nbytes), there.dtype).reshape(there.shape)
+        self._landed = max(self._landed, count)
+
+    @property
+    def under_way(self):
+        return len(self._copies) - self._landed
+
+    def record(self):
+        return Event(self, len(self._copies))
+
+    def wait_event(self, event):
+        event.synchronize()
+
+    def synchronize(self):
+        self.land(len(self._copies))
+
+
+class Event:
+    def __init__(self, stream, count):
+        self._stream, self._count = stream, count
+
+    def synchronize(self):
+        self._stream.land(self._count)
+
+
+class Pinned:
+    """Pinned memory: never given back here, but overwritten when it would be."""
+
+    blocks: ClassVar[dict[int, bytearray]] = {}
+
+    @classmethod
+    def alloc(cls, size):
+        block = bytearray(b"\xff" * size)
+        kind = type("PinnedMemory", (ctypes.c_ubyte * size,), {"__del__": lambda self: ctypes.memset(self, 0xFF, size)})
+        memory = kind.from_buffer(block)
+        cls.blocks[ctypes.addressof(memory)] = block
+        return memory
+
+    @classmethod
+    def attributes(cls, address):
+        pinned = any(start <= address < start + len(block) for start, block in cls.blocks.items())
+        return types.SimpleNamespace(type=1 if pinned else 0)
+
+
 class NVRTCError(Exception):
     pass
 
@@ -439,10 +510,14 @@ def module(machine):
     vars(cupy.cuda).update(
         Device=Device,
         nvrtc=NVRTC_,
-        get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
+        Stream=Stream,
+        alloc_pinned_memory=Pinned.alloc,
+        get_current_stream=Stream,
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=types.SimpleNamespace(
             getDeviceCount=lambda: machine.devices,
+            memoryTypeHost=1,
+            pointerGetAttributes=Pinned.attributes,
             memGetInfo=lambda: (max(0, machine.limit - machine.live), machine.limit),
         ),
     )

@@ -90,17 +90,73 @@ def test_seeding_survives_failed_allocations(machine, rng):
         machine.fail = set()
 
 
-def test_data_larger_than_the_device_are_refused_with_a_chunk_that_fits(machine, rng, tmp_path):
-    X = blobs(rng, 20_000, 8, np.float32)
+@pytest.mark.parametrize("Class", [KMeans, KMedians])
+@pytest.mark.parametrize("weights", ["none", "wide"])
+def test_data_larger_than_the_device_are_read_in_chunks(machine, rng, tmp_path, caplog, monkeypatch, Class, weights):
+    """Two chunks at once, halved as often as need be."""
+    monkeypatch.setattr("gpuclust.objectives.median.SAMPLE_BYTES", 1 << 16)
+    X, weight = blobs(rng, 20_000, 8, np.float32), WEIGHTS[weights](rng, 20_000)
     np.save(tmp_path / "x.npy", X)
-    machine.limit = 450_000
-    words = r"640000 bytes are needed .* 450000 are free.*chunk_size=(\d+)"
-    with pytest.raises(DeviceMemoryError, match=words) as caught:
-        fit(X, init=X[:5], device="cuda")
-    rows = int(str(caught.value).split("chunk_size=")[1].split()[0])
-    reference = fit(X, init=X[:5], max_iter=3)
-    machine.limit = 800_000  # the ledger takes 12 bytes a row
-    assert_same_bits(fit(tmp_path / "x.npy", init=X[:5], max_iter=3, chunk_size=rows // 8, device="cuda"), reference)
+    how = {"init": X[:5], "max_iter": 3, "estimator": Class}
+    reference = fit(X, weight, **how)
+    machine.limit = 620_000 if weights == "none" else 780_000  # the ledger takes 12 bytes a row
+    assert machine.limit < X.nbytes + (0 if weight is None else weight.nbytes)
+    with caplog.at_level(logging.WARNING, "gpuclust"):
+        assert_same_bits(fit(X, weight, device="cuda", **how), reference)
+    told = [record.message for record in caplog.records if "Compiling" not in record.message]
+    assert told[:2] == [
+        "The data do not fit the memory of cuda:0 and are read in chunks.",
+        "The memory of cuda:0 is full; working with half the rows at a time.",
+    ]
+    machine.limit = 1 << 40
+    assert_same_bits(fit(tmp_path / "x.npy", weight, chunk_size=999, device="cuda", **how), reference)
+    assert_same_bits(fit(tmp_path / "x.npy", weight, chunk_size=20_000, device="cuda", **how), reference)
+
+
+def test_copies_run_beside_the_kernels(machine, rng):
+    """The next part is under way while one is in use; nothing is overwritten that is still read."""
+    from gpuclust.backends import cuda_staging
+
+    parts = [(cuda_staging.pinned(rng.normal(size=(50, 3)), np.float32), None) for _ in range(6)]
+    expected = [X.copy() for X, _ in parts]
+    machine.h2d = 0
+    for number, (X, weight) in enumerate(cuda_staging.uploads(0, iter(parts))):
+        assert machine.h2d == min(number + 2, 6) and weight is None
+        np.testing.assert_array_equal(X.get(), expected[number])
+        parts[number] = None
+    made = (cuda_staging.pinned(X, np.float32) for X in expected)  # freed as soon as nobody holds it
+    for number, (X, _) in enumerate(cuda_staging.uploads(0, ((rows, None) for rows in made))):
+        np.testing.assert_array_equal(X.get(), expected[number])
+
+
+def test_rows_in_pinned_memory_are_not_copied_on_the_host(machine, rng):
+    from gpuclust.backends import cuda_staging
+
+    rows = cuda_staging.pinned(rng.normal(size=(9, 3)), np.float32)
+    assert cuda_staging.pinned(rows, np.float32) is rows
+    assert cuda_staging.pinned(rows, np.float64) is not rows
+    assert cuda_staging.pinned(rows.copy(), np.float32).ctypes.data != rows.ctypes.data
+
+
+def test_a_stream_that_breaks_off_leaves_no_copy_under_way(machine, rng):
+    from gpuclust.backends import cuda_staging
+
+    parts = [(cuda_staging.pinned(rng.normal(size=(50, 3)), np.float32), None) for _ in range(3)]
+    coming = cuda_staging.uploads(0, iter(parts))
+    next(coming)
+    stream = coming.gi_frame.f_locals["stream"]
+    assert stream.under_way == 1
+    coming.close()
+    assert stream.under_way == 0
+
+
+def test_a_row_too_wide_for_the_device_is_told(machine, rng):
+    from gpuclust.backends import cuda_staging
+
+    machine.limit = 1000
+    part = (cuda_staging.pinned(rng.normal(size=(4, 300)), np.float32), None)
+    with pytest.raises(DeviceMemoryError, match="1200 bytes are needed on the GPU for a single row and 1000 are free"):
+        next(cuda_staging.uploads(0, iter([part])))
 
 
 def test_a_row_that_does_not_fit_is_an_error(machine, rng):
