@@ -1,0 +1,25 @@
+"""The GPU benchmark runs, in sizes for the emulator."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+
+def test_every_measurement_is_made(machine, monkeypatch, tmp_path):
+    from benchmarks import gpu
+
+    out = tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["gpu", "--toy", "--cases", "B,S", "--peers", "cuvs", "--repeats", "1", "--out", str(out)])
+    gpu.main()
+    rows = json.loads(out.read_text())["rows"]
+    ours = [row for row in rows if row.get("who") == "gpuclust"]
+    assert [row["case"] for row in ours] == ["B", "S"]
+    assert all(row["nearest"] == 1.0 and row["ms"] > 0 for row in ours)
+    (peer,) = (row for row in rows if row.get("who") == "cuvs")  # not installed here
+    assert "failed" in peer or peer["ms"] > 0
+    told = {row["what"] for row in rows}
+    assert told == {
+        "iterations", "labels", "update of all rows", "greedy seeding and one iteration", "undecided by half precision",
+        "fit", "stream",
+    }  # fmt: skip
