@@ -7,10 +7,11 @@ from typing import Final, NamedTuple
 import cupy
 import numpy as np
 
-from .cuda_kernels import address, blocks_of, launch
+from .cuda_kernels import UNASKED_SHARED, address, blocks_of, launch
 from .statistics import Array
 
 SPAN: Final = 64  # entries that a warp sums at once
+ROWS: Final = 8  # of a thread that counts or places
 
 
 class Groups(NamedTuple):
@@ -24,9 +25,18 @@ class Groups(NamedTuple):
 
 def count(new: Array, old: Array | None, k: int) -> Array:
     """Rows that enter and leave each cluster, and rows without a label (not finite), i32 [2 k + 1]."""
-    counts = cupy.zeros(2 * k + 1, np.int32)
-    launch("moves.count_moves", blocks_of(len(new)), (new, address(old), len(new), k, counts))
+    counts, room = cupy.zeros(2 * k + 1, np.int32), _room(2 * k + 1)
+    launch("moves.count_moves", _blocks(len(new)), (new, address(old), len(new), k, room, counts), shared=4 * room)
     return counts
+
+
+def _room(groups: int) -> int:
+    """Counts that a block keeps in shared memory: one for each group, or none."""
+    return groups if groups <= UNASKED_SHARED // 4 else 0
+
+
+def _blocks(n: int) -> int:
+    return blocks_of(-(-n // ROWS))
 
 
 def group(new: Array, old: Array | None, k: int) -> Groups:
@@ -36,7 +46,8 @@ def group(new: Array, old: Array | None, k: int) -> Groups:
     ends -= counts  # where groups begin, until the rows are placed
     entries = n if old is None else 2 * n
     row, code = cupy.empty(entries, np.int32), cupy.empty(entries, np.int32)
-    launch("moves.place_moves", blocks_of(n), (new, address(old), n, k, ends, row, code))
+    room = _room(2 * k)
+    launch("moves.place_moves", _blocks(n), (new, address(old), n, k, room, ends, row, code), shared=4 * room)
     return Groups(counts, ends, row, code)
 
 

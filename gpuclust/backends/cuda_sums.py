@@ -10,6 +10,7 @@ import functools
 import cupy
 import numpy as np
 
+from .cuda_kernels import WARPS, address, blocks_of, launch
 from .cuda_memory import send, tiles
 from .statistics import DD, Array, Scan, two_sum
 
@@ -28,15 +29,12 @@ def total(hi: Array, lo: Array) -> DD:
 
 
 def weighted_total(value: Array, weight: Array | None) -> DD:
-    """Sum of w v; the products are rounded, the sum is not (2^-104)."""
-
-    def step(start: int, stop: int) -> DD:
-        part = value[start:stop]
-        hi = part.astype(np.float64) if weight is None else weight[start:stop] * part
-        found = total(hi[None], cupy.zeros((1, stop - start)))
-        return DD(float(found.hi[0]), float(found.lo[0]))
-
-    return functools.reduce(DD.__add__, tiles(len(value), 64, step))
+    """Sum of w v, f64 [n] both; the products are rounded, the sum is not (2^-104)."""
+    blocks = min(blocks_of(len(value)), 512)
+    parts = cupy.empty((blocks, 2))
+    launch("totals.total", blocks, (value, address(weight), len(value), parts), shared=WARPS * 16)
+    found = (DD(high, low) for high, low in parts.get().tolist())
+    return functools.reduce(DD.__add__, found, DD(0.0, 0.0))
 
 
 def _cut(value: Array, magic: Array) -> Array:

@@ -227,6 +227,44 @@ def test_sums_of_rows_that_move(rng, levels, weighted, dtype):
         check_sums(X, weight, new, old, k, levels, step=20.0)
 
 
+@pytest.mark.usefixtures("schedule")
+@pytest.mark.parametrize("k", [3, 8000])
+def test_groups_hold_each_row_once(rng, k):
+    """Whether a block's counts fit its shared memory or not."""
+    from gpuclust.backends import cuda_memory, cuda_moves
+
+    n = 5000
+    old, new = rng.integers(-1, k, n).astype(np.int32), rng.integers(-1, k, n).astype(np.int32)
+    new[::3] = old[::3]
+    groups = cuda_moves.group(cuda_memory.send(new), cuda_memory.send(old), k)
+    row, group, ends = groups.row.get(), groups.group.get(), groups.ends.get()
+    moves = (new != old) & (new >= 0)
+    expected = [np.flatnonzero(moves & (new == j)) for j in range(k)] + [np.flatnonzero(moves & (old == j)) for j in range(k)]
+    assert groups.counts.get().tolist() == [*map(len, expected), int((new < 0).sum())]
+    for g, (rows, end) in enumerate(zip(expected, ends, strict=False)):
+        assert sorted(row[end - len(rows) : end].tolist()) == rows.tolist()
+        assert (group[end - len(rows) : end] == g).all()
+
+
+@pytest.mark.usefixtures("schedule")
+def test_totals_keep_twice_the_digits(rng):
+    check_total(rng, 1)
+    check_total(rng, 70_000)
+
+
+def check_total(rng, n):
+    from gpuclust.backends import cuda_memory, cuda_sums
+
+    value, weight = rng.normal(size=n) * 10.0 ** rng.integers(-12, 12, n), rng.uniform(0, 3, n)
+    for heavy in (None, weight):
+        products = value if heavy is None else heavy * value
+        exact = sum(map(Fraction, products.tolist()))
+        found = cuda_sums.weighted_total(cuda_memory.send(value), None if heavy is None else cuda_memory.send(heavy))
+        assert np.isfinite(found.hi)
+        error = abs(Fraction(found.hi) + Fraction(found.lo) - exact)
+        assert error <= Fraction(2) ** -100 * sum(abs(Fraction(p)) for p in products.tolist())
+
+
 @pytest.mark.usefixtures("device")
 def test_rows_without_a_label_are_told(rng):
     from gpuclust.backends import cuda_memory, cuda_moves
@@ -391,6 +429,12 @@ FAULTS = {
     "the rows listed, read": ("nearest", "const T* x = X + list[i] * d;\n        float size", "const T* x = X + i * d;\n        float size"),
     "a term fused": ("common", "cost = cost + (L1 ? fabs(t) : t * t);", "cost = L1 ? cost + fabs(t) : fma(t, t, cost);"),
     "rows that stay": ("moves", "return now != before && now >= 0;", "return now >= 0;"),
+    "a block's first place": ("moves", "entered[r] + (room ? own[now[i]] : 0)", "entered[r]"),
+    "counts of a block not yet complete": ("moves", "        }\n        __syncthreads();\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own", "        }\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own"),
+    "counts of a block cleared in use": ("moves", "            group[there] = old;\n        }\n        __syncthreads();", "            group[there] = old;\n        }"),
+    "errors of additions forgotten": ("totals", "sum.low + ((sum.high - (s - b)) + (value - b))", "sum.low"),
+    "the last warp's share": ("totals", "warp < 8", "warp < 7"),
+    "shares not yet there": ("totals", "    __syncthreads();\n    if (threadIdx.x) return;", "    if (threadIdx.x) return;"),
     "rows that leave": ("moves", "leaves ? -sum[b] : sum[b]", "sum[b]"),
     "the end of a group": ("moves", "if (e + 1 < last && group[e + 1] == group[e]) continue;", "if (e + 1 < last) continue;"),
     "entries behind the last one": ("moves", "first + SPAN < entries ? first + SPAN : entries", "first + SPAN"),
@@ -424,6 +468,8 @@ def exercise(machine, rng, where):
         if where == "hopper" and gpu[0] != "90":
             continue
         machine.compute_capability, machine.shared = gpu[0], gpu[1] << 10
+        if where == "moves":
+            cuda_kernels.MOST_BLOCKS = 1  # a block takes rows, then others
         for cached in (cuda_kernels.attribute, cuda_kernels.target, cuda_kernels._function):
             cached.cache_clear()
         label, old = rng.integers(0, k, n).astype(np.int32), rng.integers(-1, k, n).astype(np.int32)
@@ -441,7 +487,11 @@ def exercise(machine, rng, where):
                     check_costs(X, centers, label, metric)
         if where in ("tensor", "tensor.cuh", "hopper"):
             check_far_centers(rng)
+        elif where == "totals":
+            check_total(rng, 1000 * d)
         elif where == "moves":
+            now = rng.integers(0, 2, 5000).astype(np.int32)
+            check_sums(rng.normal(size=(5000, 1)).astype(np.float32), None, now, np.full_like(now, -1), 2, 1, 0.0)
             check_sums(X, rng.uniform(0, 3, n), label, old, k, levels=6, step=12.0)
         elif where == "medians":
             check_middles(X, label, np.ones(k, bool))
@@ -483,6 +533,7 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("nearest", "TILE"): cuda_labels.TILE,
         ("nearest", "DEEP"): cuda_labels.DEEP,
         ("moves", "SPAN"): cuda_moves.SPAN,
+        ("moves", "ROWS"): cuda_moves.ROWS,
         ("medians", "BINS"): cuda_medians.BINS,
         ("medians", "LANES"): cuda_medians.LANES,
         ("tensor", "TILE"): cuda_tensor.TILE,

@@ -6,31 +6,62 @@
 __device__ __forceinline__ int32_t left(const int32_t* before, int64_t i) { return before ? before[i] : -1; }
 __device__ __forceinline__ bool moved(int32_t now, int32_t before) { return now != before && now >= 0; }
 
-// counts i32 [2 k + 1] += rows that enter and leave, and rows that have no label.
+#define ROWS 8  // of a thread, before a block adds its counts to memory: many rows, few additions to the same place
+
+// counts i32 [2 k + 1] += rows that enter and leave, and rows that have no label. In shared memory: counts of the block,
+// where 2 k + 1 of them fit (`room`).
 extern "C" __global__ void __launch_bounds__(256) count_moves(
-    const int32_t* now, const int32_t* before, int64_t n, int64_t k, int32_t* counts) {
+    const int32_t* now, const int32_t* before, int64_t n, int64_t k, int64_t room, int32_t* counts) {
+    SHARED(int32_t, own);
+    int32_t* to = room ? own : counts;
+    for (int64_t g = threadIdx.x; g < room; g += blockDim.x) own[g] = 0;
+    __syncthreads();
     for (int64_t i = thread_id(); i < n; i += thread_count()) {
         const int32_t old = left(before, i);
-        if (now[i] < 0) atomicAdd(counts + 2 * k, 1);
+        if (now[i] < 0) atomicAdd(to + 2 * k, 1);
         if (!moved(now[i], old)) continue;
-        atomicAdd(counts + now[i], 1);
-        if (old >= 0) atomicAdd(counts + k + old, 1);
+        atomicAdd(to + now[i], 1);
+        if (old >= 0) atomicAdd(to + k + old, 1);
     }
+    __syncthreads();
+    for (int64_t g = threadIdx.x; g < room; g += blockDim.x)
+        if (own[g]) atomicAdd(counts + g, own[g]);
 }
 
-// Each group's rows, one group after another; `next` i32 [2 k] goes from the groups' first entries to their ends.
+// Each group's rows, one group after another; `next` i32 [2 k] goes from the groups' first entries to their ends. In
+// shared memory: how many rows of the block enter and leave; then where the first of them goes.
 extern "C" __global__ void __launch_bounds__(256) place_moves(
-    const int32_t* now, const int32_t* before, int64_t n, int64_t k, int32_t* next, int32_t* row, int32_t* group) {
-    for (int64_t i = thread_id(); i < n; i += thread_count()) {
-        const int32_t old = left(before, i);
-        if (!moved(now[i], old)) continue;
-        int32_t entry = atomicAdd(next + now[i], 1);
-        row[entry] = (int32_t)i;
-        group[entry] = now[i];
-        if (old < 0) continue;
-        entry = atomicAdd(next + k + old, 1);
-        row[entry] = (int32_t)i;
-        group[entry] = (int32_t)k + old;
+    const int32_t* now, const int32_t* before, int64_t n, int64_t k, int64_t room, int32_t* next, int32_t* row,
+    int32_t* group) {
+    SHARED(int32_t, own);
+    for (int64_t first = (int64_t)blockIdx.x * 256 * ROWS; first < n; first += (int64_t)gridDim.x * 256 * ROWS) {
+        int32_t entered[ROWS], gone[ROWS];  // places among the block's, or in memory
+        for (int64_t g = threadIdx.x; g < room; g += blockDim.x) own[g] = 0;
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            const int64_t i = first + r * 256 + threadIdx.x;
+            if (i >= n || !moved(now[i], left(before, i))) continue;
+            entered[r] = atomicAdd((room ? own : next) + now[i], 1);
+            if (left(before, i) >= 0) gone[r] = atomicAdd((room ? own : next) + k + before[i], 1);
+        }
+        __syncthreads();
+        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)
+            if (own[g]) own[g] = atomicAdd(next + g, own[g]);
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            const int64_t i = first + r * 256 + threadIdx.x;
+            if (i >= n || !moved(now[i], left(before, i))) continue;
+            const int32_t at = entered[r] + (room ? own[now[i]] : 0);
+            row[at] = (int32_t)i;
+            group[at] = now[i];
+            if (left(before, i) < 0) continue;
+            const int32_t old = (int32_t)k + before[i], there = gone[r] + (room ? own[old] : 0);
+            row[there] = (int32_t)i;
+            group[there] = old;
+        }
+        __syncthreads();
     }
 }
 
