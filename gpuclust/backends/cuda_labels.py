@@ -12,7 +12,7 @@ import cupy
 import numpy as np
 
 from . import cuda_tensor as tensor
-from .cuda_kernels import WARPS, blocks_of, launch
+from .cuda_kernels import UNASKED_SHARED, WARPS, blocks_of, launch
 from .cuda_memory import send, tiles
 from .frame import Frame
 from .metric import Metric
@@ -22,6 +22,8 @@ TILE: Final = 128  # rows, and centres, of a block of `score`
 DEEP: Final = 16  # features of its steps
 STAGES: Final = 2 * 2 * TILE * (DEEP + 4) * 4  # bytes of shared memory: rows and centres of two steps
 BESTS: Final = 3 * 8 * 32 * WARPS * 4  # and each thread's best scores
+WIDTH: Final = 16  # centres that `few.score` takes at once
+STAGED: Final = 256 * 17 * 4  # bytes of shared memory: its rows
 WIDEST: Final = 1_500_000  # features from which on the bounds of `nearest.cu` do not hold
 
 
@@ -53,6 +55,11 @@ def padded(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
+def few(d: int, k: int) -> bool:
+    """Whether rows are scored as they are read: in tiles of TILE, few centres would be mostly padding."""
+    return k <= TILE // 2 and 4 * d * padded(k, WIDTH) + STAGED <= UNASKED_SHARED
+
+
 def kind(metric: Metric, *arrays: Any) -> str:
     """What names the kernels of a metric and some types."""
     return "_".join(["l1" if metric.l1 else "l2", *(f"f{8 * np.dtype(array).itemsize}" for array in arrays)])
@@ -79,19 +86,22 @@ def _nearest(X: Array, packed: PackedCenters, label: Array) -> tuple[Array, tens
     rest = None
     if packed.halves is not None:
         rest = tensor.label(X, packed.halves, k, packed.shift, packed.scale, label)
-    image, norm = cupy.empty((padded(n, TILE), pitch), np.float32), cupy.empty(n, np.float32)
-    doubts, row, limit = cupy.zeros(1, np.int32), cupy.empty(n, np.int32), cupy.empty(n, np.float32)
-    doubt, slack, which = (doubts, row, limit), packed.slack, (*tensor.listed(rest), n)
-    form = kind(packed.metric, X.dtype)
-    launch(f"nearest.prepare_{form}", blocks_of(32 * n), (*which, X, d, packed.shift, packed.scale, image, pitch, norm))
-    launch(
-        f"nearest.score_{kind(packed.metric)}", padded(n, TILE) // TILE,
-        (*which, image, packed.rows, k, pitch, norm, slack, label, *doubt), shared=STAGES + BESTS,
-    )  # fmt: skip
-    launch(
-        f"nearest.recheck_{form}", blocks_of(n),
-        (*which, *doubt, X, d, image, pitch, norm, packed.columns, packed.exact, k, slack, label),
-    )  # fmt: skip
+    norm, row, limit = cupy.empty(n, np.float32), cupy.empty(n, np.int32), cupy.empty(n, np.float32)
+    doubts, slack, which = cupy.zeros(1, np.int32), packed.slack, (*tensor.listed(rest), n)
+    doubt, form, placed = (doubts, row, limit), kind(packed.metric, X.dtype), (packed.shift, packed.scale)
+    if rest is None and few(d, k):
+        wide = padded(k, WIDTH)
+        args = (X, n, d, *placed, packed.columns, k, wide, slack, norm, label, *doubt)
+        launch(f"few.score_f{8 * X.dtype.itemsize}", blocks_of(n), args, shared=4 * d * wide + STAGED)
+    else:
+        image = cupy.empty((padded(n, TILE), pitch), np.float32)
+        launch(f"nearest.prepare_{form}", blocks_of(4 * n), (*which, X, d, *placed, image, pitch, norm))
+        launch(
+            f"nearest.score_{kind(packed.metric)}", padded(n, TILE) // TILE,
+            (*which, image, packed.rows, k, pitch, norm, slack, label, *doubt), shared=STAGES + BESTS,
+        )  # fmt: skip
+    known = (*placed, norm, packed.columns, packed.exact, k, slack)
+    launch(f"nearest.recheck_{form}", blocks_of(n), (*which, *doubt, X, d, *known, label))
     return doubts, rest
 
 

@@ -91,7 +91,7 @@ def label(X: Array, centers: Halves, k: int, shift: Array, scale: np.generic, ou
     image, stats = cupy.empty(2 * pairs * TILE * cut.row_bytes // 2, np.uint16), cupy.empty((n, 2), np.float32)
     rest = Rest(cupy.empty(n, np.int32), cupy.zeros(1, np.int32))
     args = (X, n, d, shift, scale, image, cut.parts, cut.chunks, stats)
-    launch(f"tensor.halve_f{8 * X.dtype.itemsize}", blocks_of(32 * n), args)
+    launch(f"tensor.halve_f{8 * X.dtype.itemsize}", blocks_of(cut.parts * n), args)
     known = (centers.image, centers.pairs, centers.far, k, cut.chunks, cut.places)
     told = (image, stats, n, *known, out, rest.count, rest.row)
     if cut.hopper:

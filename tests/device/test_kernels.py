@@ -388,11 +388,11 @@ FAULTS = {
     "centres behind the last one": ("nearest", "there < k ? sum[i][j] : INFINITY", "sum[i][j]"),
     "lanes left out": ("nearest", "step < 8; step <<= 1", "step < 4; step <<= 1"),
     "rows behind the last one": ("nearest", "if (row0 + r < list.size()) decide", "decide"),
-    "no room for rounding": ("nearest", "norm[i], slack) > best", "0.0f, 0.0f) > (L1 ? one : sqrtf(one))"),
-    "rounding of the rows forgotten": ("nearest", "#define SHIFTED 1.3e-7f", "#define SHIFTED 0.0f"),
+    "no room for rounding": ("bounds.cuh", "norm, slack) > best", "0.0f, 0.0f) > (L1 ? one : sqrtf(one))"),
+    "rounding of the rows forgotten": ("bounds.cuh", "#define SHIFTED 1.3e-7f", "#define SHIFTED 0.0f"),
     "candidates left out": ("nearest", "size, slack) > limit) continue", "size, slack) > 0.999f * limit) continue"),
     "ties to any centre": ("nearest", "(other == best && there < at)", "false"),
-    "features behind the last one": ("nearest", "f < d ? (float)", "true ? (float)"),
+    "features behind the last one": ("nearest", "f + q < d ? centred", "true ? centred"),
     "the second best forgotten": ("nearest", "two = fminf(fmaxf(one, other), fminf(two, second));", "two = fminf(two, second);"),
     "the best of a thread is no second": ("nearest", "second = less ? best : fminf(second, value);", "second = less ? second : fminf(second, value);"),
     "values that are not finite": ("nearest", "!good ? -1", "false ? -1"),
@@ -410,7 +410,7 @@ FAULTS = {
     "padded rows": ("tensor", "if (threadIdx.x >= TILE || row0 + threadIdx.x >= n) return;", "if (threadIdx.x >= TILE) return;"),
     "norms behind the last one": ("tensor", "row0 + threadIdx.x < n ? row0 + threadIdx.x : n - 1", "row0 + threadIdx.x"),
     "centres that halves cannot hold": ("tensor", "if (!close) *far = 1;", ""),
-    "halves of features behind the last one": ("tensor", "const T y = f < d ?", "const T y = true ?"),
+    "halves of features behind the last one": ("tensor", "const T y = f0 + q < d ?", "const T y = true ?"),
     "a later tile's centres": ("tensor", "t / chunks * TILE + center", "center"),
     "tiles of centres multiplied before they are there": ("hopper", "barrier_wait(barriers->full + stage.at, stage.phase);", ""),
     "tiles of rows multiplied before they are there": ("hopper", "barrier_wait(barriers->rows_full + place.at, place.phase);", ";"),
@@ -425,9 +425,15 @@ FAULTS = {
     "sums of the tile before": ("hopper", "c + 32 * step, chunk || step);\n                    multiply_add(high", "c + 32 * step, true);\n                    multiply_add(high"),
     "rows of a group behind the last one": ("hopper", "if ((lane & 3) || row >= n) continue;", "if (lane & 3) continue;"),
     "the number of a centre": ("hopper", "(one[h] & 30u) << 2", "(one[h] & 14u) << 2"),
-    "the rows listed": ("nearest", "label[list[i]] = at;", "label[i] = at;"),
-    "the rows listed, read": ("nearest", "const T* x = X + list[i] * d;\n        float size", "const T* x = X + i * d;\n        float size"),
-    "a term fused": ("common", "cost = cost + (L1 ? fabs(t) : t * t);", "cost = L1 ? cost + fabs(t) : fma(t, t, cost);"),
+    "the rows listed": ("bounds.cuh", "label[list[i]] = at;", "label[i] = at;"),
+    "the rows listed, read": ("nearest", "(i < count ? list[i] : 0)", "(i < count ? i : 0)"),
+    "few centres, and one behind the last": ("few", "first + j < k ? sum[j] : INFINITY", "sum[j]"),
+    "few centres: rows not yet staged": ("few", "                }\n                __syncthreads();\n", "                }\n"),
+    "few centres: rows staged over others": ("few", "                __syncthreads();\n                for (int e", "                for (int e"),
+    "few centres: staged rows behind the last one": ("few", "if (f < deep && row0 + r < n)", "if (f < deep)"),
+    "few centres: the second best forgotten": ("few", "two = less ? one : fminf(two, value);", "two = less ? two : fminf(two, value);"),
+    "few centres: the number of a later one": ("few", "at = less ? first + j : at;", "at = less ? j : at;"),
+    "a term fused": ("common.cuh", "cost = cost + (L1 ? fabs(t) : t * t);", "cost = L1 ? cost + fabs(t) : fma(t, t, cost);"),
     "rows that stay": ("moves", "return now != before && now >= 0;", "return now >= 0;"),
     "a block's first place": ("moves", "entered[r] + (room ? own[now[i]] : 0)", "entered[r]"),
     "counts of a block not yet complete": ("moves", "        }\n        __syncthreads();\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own", "        }\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own"),
@@ -457,14 +463,16 @@ FAULTS = {
 
 
 GPUS = [("86", 64), ("80", 227), ("90", 227), ("75", 64)]  # generation, and kilobytes of shared memory of a block
-CASES = [(130, 127, 70), (61, 140, 65), (261, 257, 150), (300, 40, 2)]
+CASES = [(130, 127, 70), (61, 140, 65), (261, 257, 150), (300, 47, 2)]
+FEW = [(130, 47, 40), (300, 5, 33), (261, 33, 70), (300, 47, 2)]  # centres
 
 
 def exercise(machine, rng, where):
     """What the kernels of a file do, in a few shapes, each under another schedule and on another GPU."""
     from gpuclust.backends import cuda_kernels
 
-    for machine.schedule, (n, k, d), gpu in zip(emulator.SCHEDULES, CASES, GPUS, strict=True):
+    cases = FEW if where == "few" else CASES
+    for machine.schedule, (n, k, d), gpu in zip(emulator.SCHEDULES, cases, GPUS, strict=True):
         if where == "hopper" and gpu[0] != "90":
             continue
         machine.compute_capability, machine.shared = gpu[0], gpu[1] << 10
@@ -479,11 +487,11 @@ def exercise(machine, rng, where):
                 check_labels(X, centers, Metric.EUCLIDEAN)
                 continue
             for metric in METRICS:
-                if where == "nearest":
+                if where in ("nearest", "few", "bounds.cuh"):
                     check_labels(X, centers, metric)
                 elif where == "trials":
                     check_trials(X, rng.integers(0, 2, n) * rng.uniform(0, 3, n), centers[:6], metric)
-                elif where == "common":
+                elif where == "common.cuh":
                     check_costs(X, centers, label, metric)
         if where in ("tensor", "tensor.cuh", "hopper"):
             check_far_centers(rng)
@@ -511,10 +519,10 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
 
     where, right, wrong = FAULTS[fault]
     sound = cuda_kernels.source
-    assert right in sound({"common": "costs", "tensor.cuh": "hopper"}.get(where, where))
+    assert right in sound({"common.cuh": "costs", "tensor.cuh": "hopper", "bounds.cuh": "few"}.get(where, where))
 
     def broken(file):
-        return sound(file).replace(right, wrong) if where in (file, "common", "tensor.cuh") else sound(file)
+        return sound(file).replace(right, wrong) if where == file or where.endswith("cuh") else sound(file)
 
     monkeypatch.setattr(cuda_kernels, "source", broken)
     with pytest.raises((AssertionError, emulator.EmulatorError)):
@@ -540,6 +548,9 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("tensor", "STAGES"): cuda_tensor.STAGES,
         ("hopper", "STAGES"): cuda_tensor.HOPPER_STAGES,
         ("hopper", "GROUP"): cuda_tensor.TILE,
+        ("few", "ROWS"): 32 * cuda_kernels.WARPS,
+        ("few", "DEPTH"): cuda_labels.STAGED // 4 // 256 - 1,
+        ("few", "WIDTH"): cuda_labels.WIDTH,
         ("trials", "ROWS"): 32 * cuda_kernels.WARPS,
         ("trials", "DEPTH"): cuda_seeding.STAGED,
     }

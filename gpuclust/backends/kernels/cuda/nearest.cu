@@ -2,23 +2,8 @@
 // of each row without storing any other, and certifies the label where no rounding can have changed it; `recheck`
 // decides the other rows by the definition: sums over the features in order, in float64, lowest index on ties. Of the
 // centres, it looks only at those that float32 cannot exclude.
-//
-// A score r is the distance itself: sum |x - c|, or the root of sum (x - c)^2. With u = 2^-24, rounding x and c
-// moves it by at most u (|x| + |c|) <= u (2 |x| + t), t the exact distance; subtracting, d additions and the root are
-// off by (d + 3) u relative. So least(r) <= t <= most(r) for `slack` = 1.05 (d + 8) u, which covers the rounding of
-// the bounds as well (slack < 0.1). SHIFTED bounds 2 u with room, TINY what underflow can add: rows are scaled to 2^56.
-#include "common.cuh"
-
-#define SHIFTED 1.3e-7f
-#define TINY 1e-19f
-#define FAR 1.6e19f  // beyond this, squares may overflow: nothing is certain
-
-__device__ __forceinline__ float least(float r, float norm, float slack) {
-    return (r - SHIFTED * norm) * (1.0f - slack) - TINY;
-}
-__device__ __forceinline__ float most(float r, float norm, float slack) {
-    return (r + SHIFTED * norm) * (1.0f + slack) + TINY;
-}
+// Bounds: see `bounds.cuh`.
+#include "bounds.cuh"
 
 // --- centres and rows ---
 
@@ -37,34 +22,28 @@ extern "C" __global__ void __launch_bounds__(256) pack_centers(
     }
 }
 
-// The rows that are meant: the first *count of `row`, or all n where `row` is null. Images and norms have them one after
-// another.
-struct Listed {
-    const int32_t* row;
-    const int32_t* count;
-    int64_t n;
-    __device__ __forceinline__ int64_t size() const { return row ? *count : n; }
-    __device__ __forceinline__ int64_t operator[](int64_t i) const { return row ? row[i] : i; }
-};
-#define LISTED const int32_t *listed, const int32_t *list_count, int64_t n
-#define THE_LIST (Listed{listed, list_count, n})
-
-// A warp a row: image f32 [n, pitch] <- (X - shift) * scale, zeros behind d; norm [n] <- upper bound of |row|.
+// Four lanes a row, 4 features each at a time: image f32 [n, pitch] <- the rows as they are scored, zeros behind d; norm
+// [n] <- upper bound of |row|.
 template <class T, bool L1>
 __device__ __forceinline__ void prepare(
     Listed list, const T* X, int64_t d, const T* shift, T scale, float* image, int64_t pitch, float* norm) {
-    const int lane = lane_id();
+    const int part = lane_id() & 3;
     const int64_t count = list.size();
-    for (int64_t i = warp_id(); i < count; i += warp_count()) {
-        const T* x = X + list[i] * d;
+    for (int64_t first = warp_id() * 8; first < count; first += warp_count() * 8) {
+        const int64_t i = first + (lane_id() >> 2);
+        const T* x = X + (i < count ? list[i] : 0) * d;
         float size = 0.0f;
-        for (int64_t f = lane; f < pitch; f += 32) {
-            float y = f < d ? (float)((x[f] - shift[f]) * scale) : 0.0f;
-            image[i * pitch + f] = y;
-            size += L1 ? fabsf(y) : y * y;
+        for (int64_t f = 4 * part; f < (i < count ? pitch : 0); f += 16) {
+            float y[4];
+#pragma unroll
+            for (int q = 0; q < 4; q++) {
+                y[q] = f + q < d ? centred(x[f + q], shift[f + q], scale) : 0.0f;
+                size += L1 ? fabsf(y[q]) : y[q] * y[q];
+            }
+            *(float4*)(image + i * pitch + f) = float4{y[0], y[1], y[2], y[3]};
         }
-        for (int step = 16; step; step >>= 1) size += __shfl_xor_sync(ALL_LANES, size, step);
-        if (lane == 0) norm[i] = (L1 ? size : sqrtf(size)) * (1.0f + (d + 8) * 6e-8f) + TINY;
+        for (int step = 2; step; step >>= 1) size += __shfl_xor_sync(ALL_LANES, size, step);
+        if (part == 0 && i < count) norm[i] = length<L1>(size, d);
     }
 }
 
@@ -91,12 +70,6 @@ __device__ __forceinline__ void load_step(float* stage, const float* rows, const
     copy16(stage + 64 * PITCH, rows + half);
     copy16(stage + TILE * PITCH, centers);
     copy16(stage + (TILE + 64) * PITCH, centers + half);
-}
-
-template <bool L1>
-__device__ __forceinline__ float add_term(float sum, float x, float c) {
-    const float t = x - c;
-    return L1 ? sum + fabsf(t) : fmaf(t, t, sum);
 }
 
 // sum [8, 8] += the terms of DEEP features. A thread has rows 0, 4, 8, ... and centres 0, 8, 16, ... from its own on.
@@ -128,27 +101,6 @@ __device__ __forceinline__ void merge(float& one, float& two, int& at, float oth
     two = fminf(fmaxf(one, other), fminf(two, second));
     one = theirs ? other : one;
     at = theirs ? there : at;
-}
-
-struct Doubt {  // rows that `recheck` decides
-    int32_t* count;
-    int32_t* row;   // [n], as they are numbered in the list
-    float* limit;   // [n]: upper bound of the distance to the nearest centre
-};
-
-// Label of the i-th row listed, or an entry for `recheck`. NaN makes every comparison false: such rows are rechecked.
-template <bool L1>
-__device__ __forceinline__ void decide(
-    Listed list, int64_t i, float one, float two, int at, const float* norm, float slack, int32_t* label, Doubt doubt) {
-    const float best = most(L1 ? one : sqrtf(one), norm[i], slack);
-    const bool near = best < FAR;
-    if (near && least(L1 ? two : sqrtf(two), norm[i], slack) > best) {
-        label[list[i]] = at;
-    } else {
-        const int32_t entry = atomicAdd(doubt.count, 1);
-        doubt.row[entry] = (int32_t)i;
-        doubt.limit[entry] = near ? best : INFINITY;
-    }
 }
 
 // A block 128 rows against all centres, 128 at a time (both padded to multiples of it): 8 warps of 32 rows by 64 centres, threads of 8 by 8.
@@ -237,7 +189,7 @@ __device__ __forceinline__ void score(
             float best = one[i * 256], second = two[i * 256];
             int index = at[i * 256];
             merge(best, second, index, shared_one[r], shared_two[r], shared_at[r]);
-            if (row0 + r < list.size()) decide<L1>(list, row0 + r, best, second, index, norm, slack, label, doubt);
+            if (row0 + r < list.size()) decide<L1>(list, row0 + r, best, second, index, norm[row0 + r], slack, label, doubt);
         }
     }
 }
@@ -256,7 +208,7 @@ SCORE(score_l2, false)
 // A warp a listed row, a lane every 32nd centre. columns f32 [d, k] and exact f64 [d, k]: centres scaled, and as they are.
 template <class T, bool L1>
 __device__ __forceinline__ void recheck(
-    Listed list, Doubt doubt, const T* X, int64_t d, const float* image, int64_t pitch, const float* norm, const float* columns,
+    Listed list, Doubt doubt, const T* X, int64_t d, const T* shift, T scale, const float* norm, const float* columns,
     const double* exact, int64_t k, float slack, int32_t* label) {
     const int lane = lane_id();
     const int64_t entries = *doubt.count;
@@ -264,7 +216,6 @@ __device__ __forceinline__ void recheck(
         const int64_t i = doubt.row[entry];
         const float limit = doubt.limit[entry], size = norm[i];
         const T* x = X + list[i] * d;
-        const float* y = image + i * pitch;
         bool good = true;
         for (int64_t f = lane; f < d; f += 32) good = good && finite(x[f]);
         good = __all_sync(ALL_LANES, good);
@@ -272,7 +223,7 @@ __device__ __forceinline__ void recheck(
         int64_t at = k;
         for (int64_t j = lane; j < k; j += 32) {
             float sum = 0.0f;
-            for (int64_t f = 0; f < d; f++) sum = add_term<L1>(sum, y[f], columns[f * k + j]);
+            for (int64_t f = 0; f < d; f++) sum = add_term<L1>(sum, centred(x[f], shift[f], scale), columns[f * k + j]);
             if (least(L1 ? sum : sqrtf(sum), size, slack) > limit) continue;
             const double cost = direct<T, L1>(x, exact + j, k, d);
             if (cost < best) best = cost, at = j;
@@ -288,11 +239,11 @@ __device__ __forceinline__ void recheck(
 
 #define RECHECK(name, T, L1)                                                                                       \
     extern "C" __global__ void __launch_bounds__(256) name(                                                        \
-        LISTED, int32_t* doubts, int32_t* doubt_row, float* doubt_limit, const T* X, int64_t d, const float* image, \
-        int64_t pitch, const float* norm, const float* columns, const double* exact, int64_t k, float slack,       \
+        LISTED, int32_t* doubts, int32_t* doubt_row, float* doubt_limit, const T* X, int64_t d, const T* shift,    \
+        T scale, const float* norm, const float* columns, const double* exact, int64_t k, float slack,             \
         int32_t* label) {                                                                                          \
-        recheck<T, L1>(THE_LIST, Doubt{doubts, doubt_row, doubt_limit}, X, d, image, pitch, norm, columns, exact, k, slack,  \
-                       label);                                                                                     \
+        recheck<T, L1>(THE_LIST, Doubt{doubts, doubt_row, doubt_limit}, X, d, shift, scale, norm, columns, exact,  \
+                       k, slack, label);                                                                           \
     }
 RECHECK(recheck_l1_f32, float, true)
 RECHECK(recheck_l1_f64, double, true)

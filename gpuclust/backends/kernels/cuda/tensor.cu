@@ -20,27 +20,38 @@ __device__ __forceinline__ uint16_t* image_at(uint16_t* image, int64_t i, int64_
     return image + tile * TILE * parts * 8 + at;
 }
 
-// A warp a row: image fp16 <- the rows; stats [n] <- upper bounds of what is lost, and of the norm.
+struct alignas(16) Part {
+    uint16_t half[8];
+};
+
+// As many lanes a row as a tile has parts: image fp16 <- the rows; stats [n] <- upper bounds of what is lost, and of the
+// norm.
 template <class T>
 __device__ __forceinline__ void halve(
     const T* X, int64_t n, int64_t d, const T* shift, T scale, uint16_t* image, int parts, int64_t chunks, float2* stats) {
-    const int lane = lane_id();
-    for (int64_t i = warp_id(); i < n; i += warp_count()) {
+    const int part = lane_id() % parts, rows = 32 / parts;
+    for (int64_t first = warp_id() * rows; first < n; first += warp_count() * rows) {
+        const int64_t i = first + lane_id() / parts;
         float size = 0.0f, lost = 0.0f;
-        for (int64_t f = lane; f < chunks * parts * 8; f += 32) {
-            const T y = f < d ? (X[i * d + f] - shift[f]) * scale * (T)DOWN : T(0);
-            const uint16_t half = to_half((float)y);
-            const float rest = (float)(y - (T)from_half(half));
-            *image_at(image, i, f, parts, chunks) = half;
-            size += (float)y * (float)y;
-            lost += rest * rest;
+        for (int64_t chunk = 0; chunk < (i < n ? chunks : 0); chunk++) {
+            const int64_t f0 = (chunk * parts + part) * 8;
+            Part out;
+#pragma unroll
+            for (int q = 0; q < 8; q++) {
+                const T y = f0 + q < d ? (X[i * d + f0 + q] - shift[f0 + q]) * scale * (T)DOWN : T(0);
+                out.half[q] = to_half((float)y);
+                const float rest = (float)(y - (T)from_half(out.half[q]));
+                size += (float)y * (float)y;
+                lost += rest * rest;
+            }
+            *(Part*)image_at(image, i, f0, parts, chunks) = out;
         }
-        for (int step = 16; step; step >>= 1) {
+        for (int step = parts / 2; step; step >>= 1) {
             size += __shfl_xor_sync(ALL_LANES, size, step);
             lost += __shfl_xor_sync(ALL_LANES, lost, step);
         }
         const float room = 1.0f + (d + 8) * 6e-8f, norm = sqrtf(size) * room + FLOOR;
-        if (lane == 0) stats[i] = make_float2(sqrtf(lost) * room + 1.2e-7f * norm, norm);
+        if (part == 0 && i < n) stats[i] = make_float2(sqrtf(lost) * room + 1.2e-7f * norm, norm);
     }
 }
 
