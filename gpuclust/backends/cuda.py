@@ -23,7 +23,7 @@ from . import cuda_staging as staging
 from . import cuda_sums as sums
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
-from .cuda_memory import free_bytes, place, reserve, send, tiles
+from .cuda_memory import constant, free_bytes, place, reserve, tiles
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
@@ -114,8 +114,9 @@ class CUDABackend(Backend):
     @on_device
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         """Every row is scored anew. A row counts as moved until its sums and its label are both written."""
-        k, label = len(centers.host), chunk.rows["label"]
-        delta, magic = cupy.zeros((k, *centers.frame.magic.shape)), send(centers.frame.magic)
+        k, label, magic = len(centers.host), chunk.rows["label"], constant(centers.frame.magic)
+        found = cupy.zeros(k * magic.size + 2)  # all that the host gets: sums, rows that entered, rows without a label
+        delta = found[:-2].reshape(k, *magic.shape)
         new, counts = labels.nearest(chunk.X, centers.packed), cupy.zeros(2 * k + 1, np.int64)
 
         def step(start: int, stop: int) -> None:
@@ -127,8 +128,10 @@ class CUDABackend(Backend):
             own[:] = now
 
         tiles(len(label), 24, step)
-        entered, _left = moves.flow(counts, k)
-        return Delta(delta.get(), int(entered.sum()), len(label))
+        found[-2:] = cupy.stack([counts[:k].sum(), counts[2 * k]])
+        host = found.get()
+        moves.check_labels(int(host[-1]))
+        return Delta(host[:-2].reshape(delta.shape), int(host[-2]), len(label))
 
     @on_device
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:

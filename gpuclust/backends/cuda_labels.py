@@ -13,7 +13,7 @@ import numpy as np
 
 from . import cuda_tensor as tensor
 from .cuda_kernels import UNASKED_SHARED, WARPS, blocks_of, launch
-from .cuda_memory import send, tiles
+from .cuda_memory import constant, send, tiles
 from .frame import Frame
 from .metric import Metric
 from .statistics import Array
@@ -22,8 +22,10 @@ TILE: Final = 128  # rows, and centres, of a block of `score`
 DEEP: Final = 16  # features of its steps
 STAGES: Final = 2 * 2 * TILE * (DEEP + 4) * 4  # bytes of shared memory: rows and centres of two steps
 BESTS: Final = 3 * 8 * 32 * WARPS * 4  # and each thread's best scores
+ROWS: Final = 32 * WARPS  # of a block that stages them together
+DEPTH: Final = 16  # features at once
 WIDTH: Final = 16  # centres that `few.score` takes at once
-STAGED: Final = 256 * 17 * 4  # bytes of shared memory: its rows
+STAGED: Final = ROWS * (DEPTH + 1) * 4  # bytes of shared memory: its rows
 WIDEST: Final = 1_500_000  # features from which on the bounds of `nearest.cu` do not hold
 
 
@@ -41,14 +43,14 @@ class PackedCenters(NamedTuple):
 def pack(centers: np.ndarray, frame: Frame) -> PackedCenters:
     """Host centres f64 [k, d] on the device."""
     k, d = centers.shape
-    there, shift = send(centers, np.float64), send(frame.shift, np.float64)
+    there, shift = send(centers, np.float64), constant(frame.shift, np.float64)
     rows = cupy.empty((padded(k, TILE), padded(d, DEEP)), np.float32)
     exact, columns = cupy.empty((d, k)), cupy.empty((d, k), np.float32)
     args = (there, k, d, shift, float(frame.scale), exact, columns, rows, *rows.shape)
     launch("nearest.pack_centers", blocks_of(rows.size), args)
     slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
     halves = None if frame.metric.l1 else tensor.halves(there, frame, shift)
-    return PackedCenters(exact, columns, rows, halves, send(frame.shift), frame.scale, frame.metric, slack)
+    return PackedCenters(exact, columns, rows, halves, constant(frame.shift), frame.scale, frame.metric, slack)
 
 
 def padded(count: int, unit: int) -> int:
@@ -109,7 +111,7 @@ def costs(X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
     """Cost of each row at its own centre, summed directly, features in order. f64 [n]."""
     out = cupy.empty(len(X))
     args = (X, *X.shape, send(centers, np.float64), label, out)
-    launch(f"costs.own_{kind(metric, X.dtype)}", blocks_of(len(X)), args)
+    launch(f"costs.own_{kind(metric, X.dtype)}", blocks_of(len(X)), args, shared=ROWS * (DEPTH + 1) * X.dtype.itemsize)
     return out
 
 

@@ -34,6 +34,29 @@ def send(host: Any, dtype: Any = None) -> Array:
     return out
 
 
+class _Same:
+    """A host array as a key: equal to itself only."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.array is other.array
+
+
+def constant(host: np.ndarray, dtype: Any = None) -> Array:
+    """A host array that nobody changes, on the current device: sent when it is first asked for."""
+    return _sent(_Same(host), np.dtype(dtype or host.dtype), cupy.cuda.Device().id)
+
+
+@functools.lru_cache(maxsize=16)
+def _sent(key: _Same, dtype: Any, device: int) -> Array:
+    return send(key.array, dtype)
+
+
 def place(rows: Any, dtype: Any) -> Array:
     """Rows C-contiguous on the current device; the caller's buffer may be reused on return."""
     if not isinstance(rows, cupy.ndarray):

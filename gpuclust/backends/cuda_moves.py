@@ -61,17 +61,22 @@ def add_sums(groups: Groups, X: Array, weight: Array | None, magic: Array, delta
 
 
 def flow(counts: Array, k: int) -> np.ndarray:
-    """Counts on the host, i64 [2, k].
+    """Counts on the host, i64 [2, k]."""
+    host = counts.get().astype(np.int64)
+    check_labels(host[-1])
+    return host[:-1].reshape(2, k)
+
+
+def check_labels(lacking: int) -> None:
+    """Refuse `lacking` rows without a label.
 
     Raises
     ------
     ValueError
-        If a row has no label.
+        If there are any.
     """
-    host = counts.get().astype(np.int64)
-    if host[-1]:
+    if lacking:
         raise ValueError(
-            f"{host[-1]} rows hold NaN or infinity that was not there at the first read. Do not change the data during"
+            f"{lacking} rows hold NaN or infinity that was not there at the first read. Do not change the data during"
             " a fit."
         )
-    return host[:-1].reshape(2, k)

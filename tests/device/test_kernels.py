@@ -433,7 +433,10 @@ FAULTS = {
     "few centres: staged rows behind the last one": ("few", "if (f < deep && row0 + r < n)", "if (f < deep)"),
     "few centres: the second best forgotten": ("few", "two = less ? one : fminf(two, value);", "two = less ? two : fminf(two, value);"),
     "few centres: the number of a later one": ("few", "at = less ? first + j : at;", "at = less ? j : at;"),
-    "a term fused": ("common.cuh", "cost = cost + (L1 ? fabs(t) : t * t);", "cost = L1 ? cost + fabs(t) : fma(t, t, cost);"),
+    "costs of rows not yet staged": ("costs", "            }\n            __syncthreads();\n", "            }\n"),
+    "costs of rows staged over others": ("costs", "            __syncthreads();\n            for (int e", "            for (int e"),
+    "costs of staged rows behind the last one": ("costs", "if (f < deep && row0 + r < n)", "if (f < deep)"),
+    "a term fused": ("common.cuh", "return cost + (L1 ? fabs(t) : t * t);", "return L1 ? cost + fabs(t) : fma(t, t, cost);"),
     "rows that stay": ("moves", "return now != before && now >= 0;", "return now >= 0;"),
     "a block's first place": ("moves", "entered[r] + (room ? own[now[i]] : 0)", "entered[r]"),
     "counts of a block not yet complete": ("moves", "        }\n        __syncthreads();\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own", "        }\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own"),
@@ -491,7 +494,7 @@ def exercise(machine, rng, where):
                     check_labels(X, centers, metric)
                 elif where == "trials":
                     check_trials(X, rng.integers(0, 2, n) * rng.uniform(0, 3, n), centers[:6], metric)
-                elif where == "common.cuh":
+                elif where in ("common.cuh", "costs"):
                     check_costs(X, centers, label, metric)
         if where in ("tensor", "tensor.cuh", "hopper"):
             check_far_centers(rng)
@@ -548,10 +551,9 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("tensor", "STAGES"): cuda_tensor.STAGES,
         ("hopper", "STAGES"): cuda_tensor.HOPPER_STAGES,
         ("hopper", "GROUP"): cuda_tensor.TILE,
-        ("few", "ROWS"): 32 * cuda_kernels.WARPS,
-        ("few", "DEPTH"): cuda_labels.STAGED // 4 // 256 - 1,
+        **{(file, "ROWS"): cuda_labels.ROWS for file in ("few", "costs", "trials")},
+        **{(file, "DEPTH"): cuda_labels.DEPTH for file in ("few", "costs")},
         ("few", "WIDTH"): cuda_labels.WIDTH,
-        ("trials", "ROWS"): 32 * cuda_kernels.WARPS,
         ("trials", "DEPTH"): cuda_seeding.STAGED,
     }
     assert defined == ours

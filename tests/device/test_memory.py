@@ -30,6 +30,16 @@ def test_rows_cross_once(machine, rng):
     assert machine.waits < 8 * (model.n_iter_ + 4)
 
 
+def test_an_iteration_crosses_once_each_way(machine, rng):
+    """Centres to the device, their sums and counts back: nothing else waits."""
+    X, crossings = blobs(rng, 4000, 8, np.float32), []
+    for iterations in (3, 4):
+        machine.h2d = machine.d2h = machine.waits = 0
+        assert fit(X, init=X[:12], device="cuda", max_iter=iterations, tol=0).n_iter_ == iterations
+        crossings.append(np.array([machine.h2d, machine.d2h, machine.waits]))
+    assert (crossings[1] - crossings[0]).tolist() == [1, 1, 0]
+
+
 def test_no_array_of_rows_by_centres(machine, rng, monkeypatch):
     from gpuclust.backends import cuda_memory
 

@@ -78,12 +78,14 @@ template <class T>
 __device__ __forceinline__ bool finite(T x) { return x - x == T(0); }
 
 // The definition of a cost: a sum over the features in order, in float64, one rounding for each operation.
+template <bool L1>
+__device__ __forceinline__ double with_term(double cost, double x, double center) {
+    const double t = x - center;
+    return cost + (L1 ? fabs(t) : t * t);
+}
 template <class T, bool L1>
 __device__ __forceinline__ double direct(const T* x, const double* center, int64_t stride, int64_t d) {
     double cost = 0.0;
-    for (int64_t f = 0; f < d; f++) {
-        const double t = (double)x[f] - center[f * stride];
-        cost = cost + (L1 ? fabs(t) : t * t);
-    }
+    for (int64_t f = 0; f < d; f++) cost = with_term<L1>(cost, (double)x[f], center[f * stride]);
     return cost;
 }

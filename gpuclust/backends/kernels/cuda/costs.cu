@@ -1,12 +1,39 @@
 // Costs by their definition.
 #include "common.cuh"
 
-// A thread a row: cost f64 [n] at its own centre; centers f64 [k, d].
+#define ROWS 256  // of a block: a thread each
+#define DEPTH 16  // features staged at once
+#define STRIDE (DEPTH + 1)
+
+// A thread a row: cost f64 [n] at its own centre; centers f64 [k, d]. The block stages its rows together.
+template <class T, bool L1>
+__device__ __forceinline__ void own(
+    const T* X, int64_t n, int64_t d, const double* centers, const int32_t* label, double* cost) {
+    SHARED(T, stage);
+    for (int64_t row0 = (int64_t)blockIdx.x * ROWS; row0 < n; row0 += (int64_t)gridDim.x * ROWS) {
+        const int64_t i = row0 + threadIdx.x;
+        const double* center = centers + (i < n ? label[i] : 0) * d;
+        double sum = 0.0;
+        for (int64_t f0 = 0; f0 < d; f0 += DEPTH) {
+            const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
+            __syncthreads();
+            for (int e = threadIdx.x; e < ROWS * DEPTH; e += ROWS) {
+                const int r = e / DEPTH, f = e % DEPTH;
+                if (f < deep && row0 + r < n) stage[r * STRIDE + f] = X[(row0 + r) * d + f0 + f];
+            }
+            __syncthreads();
+#pragma unroll 4  // with more, registers are spilled
+            for (int f = 0; f < (i < n ? deep : 0); f++)
+                sum = with_term<L1>(sum, (double)stage[threadIdx.x * STRIDE + f], center[f0 + f]);
+        }
+        if (i < n) cost[i] = sum;
+    }
+}
+
 #define OWN(name, T, L1)                                                                                           \
     extern "C" __global__ void __launch_bounds__(256) name(                                                        \
         const T* X, int64_t n, int64_t d, const double* centers, const int32_t* label, double* cost) {             \
-        for (int64_t i = thread_id(); i < n; i += thread_count())                                                  \
-            cost[i] = direct<T, L1>(X + i * d, centers + label[i] * d, 1, d);                                      \
+        own<T, L1>(X, n, d, centers, label, cost);                                                                 \
     }
 OWN(own_l1_f32, float, true)
 OWN(own_l1_f64, double, true)
