@@ -66,7 +66,6 @@ class CUDABackend(Backend):
             raise TypeError("Sparse rows are clustered on the CPU only: pass device='cpu', or X.toarray().")
         return place(rows, dtype)
 
-    @on_device
     def staged(self, part: Rows, dtype: Any) -> Rows:
         X, weight = part
         return staging.pinned(X, dtype), None if weight is None else staging.pinned(weight, np.float64)

@@ -320,7 +320,7 @@ class Stream:
         self._copies, self._landed = [], 0
 
     def copy_later(self, there, host):
-        if not any(start <= host.ctypes.data < start + len(block) for start, block in Pinned.blocks.items()):
+        if not Pinned.holds(host.ctypes.data):
             raise ValueError("a copy beside the kernels from memory that is not pinned")
         there.view(np.uint8).reshape(-1)[...] = 0xFF
         self._copies.append((there, host.ctypes.data))
@@ -368,8 +368,12 @@ class Pinned:
 
     @classmethod
     def attributes(cls, address):
-        pinned = any(start <= address < start + len(block) for start, block in cls.blocks.items())
-        return types.SimpleNamespace(type=1 if pinned else 0)
+        return types.SimpleNamespace(type=int(cls.holds(address)))
+
+    @classmethod
+    def holds(cls, address):
+        blocks = list(cls.blocks.items())  # a reading thread may add to them
+        return any(start <= address < start + len(block) for start, block in blocks)
 
 
 class NVRTCError(Exception):
