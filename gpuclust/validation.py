@@ -129,7 +129,7 @@ def _open_device(
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
     dtype = X.dtype if X.dtype in DTYPES else np.dtype(np.float64)
-    validate_data(estimator, np.empty((1, X.shape[1]), dtype), reset=reset)
+    validate_data(estimator, np.zeros((1, X.shape[1]), dtype), reset=reset)
     weight = None
     if sample_weight is not None:
         weight = backend.upload(_weights(_host(sample_weight), np.empty((X.shape[0], 1))), np.float64)

@@ -130,6 +130,14 @@ def test_files_are_small(name):
     assert len(FILES[name].read_text().splitlines()) < 400
 
 
+def test_cuda_sources_keep_to_the_same_measure():
+    found = sorted((ROOT / "backends" / "kernels" / "cuda").glob("*.cu*"))
+    assert found
+    for path in found:
+        lines = path.read_text().splitlines()
+        assert len(lines) < 400 and max(map(len, lines)) <= 120, path.name
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_functions_are_small(name):
     for node in ast.walk(TREES[name]):

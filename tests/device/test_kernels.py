@@ -387,7 +387,7 @@ FAULTS = {
     ),
     "centres behind the last one": ("nearest", "there < k ? sum[i][j] : INFINITY", "sum[i][j]"),
     "lanes left out": ("nearest", "step < 8; step <<= 1", "step < 4; step <<= 1"),
-    "rows behind the last one": ("nearest", "if (row0 + r < list.size()) decide", "decide"),
+    "rows behind the last one": ("nearest", "row0 + r < list.size()", "row0 + r < list.size() + (list.row ? 0 : TILE)"),
     "no room for rounding": ("bounds.cuh", "norm, slack) > best", "0.0f, 0.0f) > (L1 ? one : sqrtf(one))"),
     "rounding of the rows forgotten": ("bounds.cuh", "#define SHIFTED 1.3e-7f", "#define SHIFTED 0.0f"),
     "candidates left out": ("nearest", "size, slack) > limit) continue", "size, slack) > 0.999f * limit) continue"),

@@ -32,6 +32,22 @@ def test_results_live_where_the_data_do(cuda, rng, dtype):
     assert ours.score(there) == host.score(X)
 
 
+def test_what_stands_in_for_device_rows_is_finite(cuda, rng, monkeypatch):
+    """scikit-learn checks a row of the same shape; fresh memory may hold anything."""
+    from gpuclust import validation
+
+    class Garbage:
+        def __getattr__(self, name):
+            return getattr(np, name)
+
+        def empty(self, shape, dtype=float):
+            return np.full(shape, np.nan, dtype)
+
+    monkeypatch.setattr(validation, "np", Garbage())
+    there = device_array(cuda, blobs(rng, 50, 3, np.float32))
+    fit(there, np.ones(50), n_clusters=2, device="cuda").predict(there)
+
+
 def test_device_data_on_the_cpu_comes_back_as_host_arrays(cuda, rng):
     X = blobs(rng, 100, 3, np.float32)
     model = fit(device_array(cuda, X), init=X[:4], device="cpu")

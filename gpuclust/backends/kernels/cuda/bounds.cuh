@@ -25,8 +25,8 @@ __device__ __forceinline__ float length(float size, int64_t d) {
     return (L1 ? size : sqrtf(size)) * (1.0f + (d + 8) * 6e-8f) + TINY;
 }
 
-// The rows that are meant: the first *count of `row`, or all n where `row` is null. Images and norms have them one after
-// another.
+// The rows that are meant: the first *count of `row`, or all n where `row` is null. Images and norms have them one
+// after another.
 struct Listed {
     const int32_t* row;
     const int32_t* count;

@@ -59,14 +59,15 @@ __device__ __forceinline__ void products_done_but() {
 __device__ __forceinline__ void multiply_add(float (&sum)[64], const void* rows, const void* centers, bool add) {
     // addresses in 16 bytes; 8 rows are 1024 bytes (64); swizzled by 128 bytes (1 << 62)
     const uint64_t form = (uint64_t)1 << 62 | (uint64_t)64 << 32 | (uint64_t)1 << 16;
-    const uint64_t a = form | (shared_address(rows) & 0x3ffff) >> 4, b = form | (shared_address(centers) & 0x3ffff) >> 4;
+    const uint64_t a = form | (shared_address(rows) & 0x3ffff) >> 4;
+    const uint64_t b = form | (shared_address(centers) & 0x3ffff) >> 4;
 #define FOUR(i) "+f"(sum[i]), "+f"(sum[i + 1]), "+f"(sum[i + 2]), "+f"(sum[i + 3])
 #define SIXTEEN(i) FOUR(i), FOUR(i + 4), FOUR(i + 8), FOUR(i + 12)
     asm volatile(
         "{.reg .pred p; setp.ne.b32 p, %66, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 "
-        "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,"
-        "%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,"
-        "%57,%58,%59,%60,%61,%62,%63}, %64, %65, p, 1, 1, 0, 0;}"
+        "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,"
+        "%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,"
+        "%56,%57,%58,%59,%60,%61,%62,%63}, %64, %65, p, 1, 1, 0, 0;}"
         : SIXTEEN(0), SIXTEEN(16), SIXTEEN(32), SIXTEEN(48)
         : "l"(a), "l"(b), "r"((int)add));
 }
@@ -94,10 +95,11 @@ __device__ __forceinline__ void copy_all(
     for (int pair = blockIdx.x; pair < pairs; pair += gridDim.x) {
         const unsigned char* own = rows + (int64_t)pair * (2 * chunks * BYTES);
         if (places) {
+            uint64_t* full = barriers->rows_full + place.at;
             barrier_wait(barriers->rows_empty + place.at, place.phase ^ 1);
-            barrier_expect(barriers->rows_full + place.at, 2 * chunks * BYTES);
+            barrier_expect(full, 2 * chunks * BYTES);
             for (int t = 0; t < 2 * chunks; t++)
-                copy_tile(row_tiles + (place.at * 2 * chunks + t) * BYTES, own + t * BYTES, barriers->rows_full + place.at);
+                copy_tile(row_tiles + (place.at * 2 * chunks + t) * BYTES, own + t * BYTES, full);
             place.next(places);
         }
         for (int t = 0, chunk = 0; t < tiles; t++, chunk = chunk + 1 == chunks ? 0 : chunk + 1) {
@@ -143,8 +145,9 @@ __device__ __forceinline__ void fold_rows(
 
 // A group's TILE rows against all centres; the pair of tiles is the block's `turn`-th.
 __device__ __forceinline__ void multiply_all(
-    const float2* stats, int64_t n, const float4* pairs_of_centers, bool far, int pairs, int tiles, int chunks, int places,
-    const unsigned char* row_tiles, const unsigned char* center_tiles, Barriers* barriers, int32_t* label, Rest rest) {
+    const float2* stats, int64_t n, const float4* pairs_of_centers, bool far, int pairs, int tiles, int chunks,
+    int places, const unsigned char* row_tiles, const unsigned char* center_tiles, Barriers* barriers, int32_t* label,
+    Rest rest) {
     const int group = threadIdx.x / GROUP - 1, lane = lane_id(), warp = (threadIdx.x >> 5) & 3;
     const bool speaks = lane == 0, turns = chunks <= STAGES;  // a warp gives back for itself
     Round stage{0, 0}, place{0, 0};
@@ -238,7 +241,7 @@ extern "C" __global__ void __launch_bounds__(3 * GROUP, 1) score(
             copy_all(rows, centers, row_pairs, tiles, (int)chunks, (int)places, row_tiles, memory, barriers);
     } else {
         take_registers();
-        multiply_all(stats, n, pairs, *far, row_pairs, tiles, (int)chunks, (int)places, row_tiles, memory, barriers, label,
-                     Rest{rests, rest_row});
+        multiply_all(stats, n, pairs, *far, row_pairs, tiles, (int)chunks, (int)places, row_tiles, memory, barriers,
+                     label, Rest{rests, rest_row});
     }
 }

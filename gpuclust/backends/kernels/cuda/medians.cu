@@ -32,7 +32,8 @@ struct Items {  // i32 [items] each
 // bits `above` with the slot's prefix [slots, groups * LANES], by their next digit. Shared memory: BINS * LANES words.
 template <class T, class Key>
 __device__ __forceinline__ void count_digits(
-    const T* X, int64_t d, const int32_t* row, Items items, const Key* prefix, Key above, int64_t shift, uint32_t* counts) {
+    const T* X, int64_t d, const int32_t* row, Items items, const Key* prefix, Key above, int64_t shift,
+    uint32_t* counts) {
     SHARED(uint32_t, own);
     const int lane = lane_id(), warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
     const int64_t place = (int64_t)items.slot[blockIdx.x] * gridDim.y + blockIdx.y, f = blockIdx.y * LANES + lane;
@@ -69,7 +70,8 @@ __device__ __forceinline__ void choose_digits(
 // next [slots, groups * LANES] <- the least value above the prefix, of slots where the rank is the last of its value.
 template <class T, class Key>
 __device__ __forceinline__ void find_next(
-    const T* X, int64_t d, const int32_t* row, Items items, const Key* prefix, const uint32_t* rank, const uint32_t* same,
+    const T* X, int64_t d, const int32_t* row, Items items, const Key* prefix, const uint32_t* rank,
+    const uint32_t* same,
     Key* next) {
     const int lane = lane_id(), warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
     const int64_t place = (int64_t)items.slot[blockIdx.x] * gridDim.y + blockIdx.y, f = blockIdx.y * LANES + lane;
@@ -98,7 +100,8 @@ __device__ __forceinline__ void finish(
 #define MEDIANS(type, T, Key)                                                                                      \
     extern "C" __global__ void __launch_bounds__(256, 4) count_digits_##type(                                         \
         const T* X, int64_t d, const int32_t* row, const int32_t* slot, const int32_t* first, const int32_t* last, \
-        const Key* prefix, Key above, int64_t shift, uint32_t* counts) {                                           \
+        const Key* prefix, Key above, int64_t shift,
+    uint32_t* counts) {                                           \
         count_digits<T, Key>(X, d, row, Items{slot, first, last}, prefix, above, shift, counts);                   \
     }                                                                                                              \
     extern "C" __global__ void __launch_bounds__(256, 4) choose_digits_##type(                                        \

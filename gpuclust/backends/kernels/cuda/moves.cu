@@ -1,6 +1,6 @@
 // Rows by group, and the exact sums of rows that changed cluster. With k clusters, a row that moves enters group `new`
-// and leaves group k + `old`; -1 as the old label is nowhere, as is every row where there are no old labels (null). Which entry of its group a row gets is by chance: the
-// sums do not depend on the order, since every addition is exact.
+// and leaves group k + `old`; -1 as the old label is nowhere, as is every row where there are no old labels (null).
+// Which entry of its group a row gets is by chance: the sums do not depend on the order, since every addition is exact.
 #include "common.cuh"
 
 __device__ __forceinline__ int32_t left(const int32_t* before, int64_t i) { return before ? before[i] : -1; }
@@ -8,8 +8,8 @@ __device__ __forceinline__ bool moved(int32_t now, int32_t before) { return now 
 
 #define ROWS 8  // of a thread, before a block adds its counts to memory: many rows, few additions to the same place
 
-// counts i32 [2 k + 1] += rows that enter and leave, and rows that have no label. In shared memory: counts of the block,
-// where 2 k + 1 of them fit (`room`).
+// counts i32 [2 k + 1] += rows that enter and leave, and rows that have no label. In shared memory: counts of the
+// block, where 2 k + 1 of them fit (`room`).
 extern "C" __global__ void __launch_bounds__(256) count_moves(
     const int32_t* now, const int32_t* before, int64_t n, int64_t k, int64_t room, int32_t* counts) {
     SHARED(int32_t, own);

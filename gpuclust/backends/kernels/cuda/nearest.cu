@@ -22,8 +22,8 @@ extern "C" __global__ void __launch_bounds__(256) pack_centers(
     }
 }
 
-// Four lanes a row, 4 features each at a time: image f32 [n, pitch] <- the rows as they are scored, zeros behind d; norm
-// [n] <- upper bound of |row|.
+// Four lanes a row, 4 features each at a time: image f32 [n, pitch] <- the rows as they are scored, zeros behind d;
+// norm [n] <- upper bound of |row|.
 template <class T, bool L1>
 __device__ __forceinline__ void prepare(
     Listed list, const T* X, int64_t d, const T* shift, T scale, float* image, int64_t pitch, float* norm) {
@@ -50,7 +50,7 @@ __device__ __forceinline__ void prepare(
 #define PREPARE(name, T, L1)                                                                                       \
     extern "C" __global__ void __launch_bounds__(256) name(                                                        \
         LISTED, const T* X, int64_t d, const T* shift, T scale, float* image, int64_t pitch, float* norm) {        \
-        prepare<T, L1>(THE_LIST, X, d, shift, scale, image, pitch, norm);                                                 \
+        prepare<T, L1>(THE_LIST, X, d, shift, scale, image, pitch, norm);                                          \
     }
 PREPARE(prepare_l1_f32, float, true)
 PREPARE(prepare_l1_f64, double, true)
@@ -103,8 +103,8 @@ __device__ __forceinline__ void merge(float& one, float& two, int& at, float oth
     at = theirs ? there : at;
 }
 
-// A block 128 rows against all centres, 128 at a time (both padded to multiples of it): 8 warps of 32 rows by 64 centres, threads of 8 by 8.
-// Shared memory: 2 stages of rows and centres, then each thread's best scores so far.
+// A block 128 rows against all centres, 128 at a time (both padded to multiples of it): 8 warps of 32 rows by 64
+// centres, threads of 8 by 8. Shared memory: 2 stages of rows and centres, then each thread's best scores so far.
 template <bool L1>
 __device__ __forceinline__ void score(
     Listed list, const float* rows, const float* centers, int k, int pitch, const float* norm, float slack,
@@ -189,7 +189,8 @@ __device__ __forceinline__ void score(
             float best = one[i * 256], second = two[i * 256];
             int index = at[i * 256];
             merge(best, second, index, shared_one[r], shared_two[r], shared_at[r]);
-            if (row0 + r < list.size()) decide<L1>(list, row0 + r, best, second, index, norm[row0 + r], slack, label, doubt);
+            if (row0 + r < list.size())
+                decide<L1>(list, row0 + r, best, second, index, norm[row0 + r], slack, label, doubt);
         }
     }
 }
@@ -198,14 +199,16 @@ __device__ __forceinline__ void score(
     extern "C" __global__ void __launch_bounds__(256, 2) name(                                                     \
         LISTED, const float* rows, const float* centers, int64_t k, int64_t pitch, const float* norm, float slack, \
         int32_t* label, int32_t* doubts, int32_t* doubt_row, float* doubt_limit) {                                 \
-        score<L1>(THE_LIST, rows, centers, (int)k, (int)pitch, norm, slack, label, Doubt{doubts, doubt_row, doubt_limit});     \
+        score<L1>(THE_LIST, rows, centers, (int)k, (int)pitch, norm, slack, label,                                 \
+                  Doubt{doubts, doubt_row, doubt_limit});                                                          \
     }
 SCORE(score_l1, true)
 SCORE(score_l2, false)
 
 // --- the definition ---
 
-// A warp a listed row, a lane every 32nd centre. columns f32 [d, k] and exact f64 [d, k]: centres scaled, and as they are.
+// A warp a listed row, a lane every 32nd centre. columns f32 [d, k] and exact f64 [d, k]: centres scaled, and as they
+// are.
 template <class T, bool L1>
 __device__ __forceinline__ void recheck(
     Listed list, Doubt doubt, const T* X, int64_t d, const T* shift, T scale, const float* norm, const float* columns,

@@ -24,11 +24,12 @@ struct alignas(16) Part {
     uint16_t half[8];
 };
 
-// As many lanes a row as a tile has parts: image fp16 <- the rows; stats [n] <- upper bounds of what is lost, and of the
-// norm.
+// As many lanes a row as a tile has parts: image fp16 <- the rows; stats [n] <- upper bounds of what is lost, and of
+// the norm.
 template <class T>
 __device__ __forceinline__ void halve(
-    const T* X, int64_t n, int64_t d, const T* shift, T scale, uint16_t* image, int parts, int64_t chunks, float2* stats) {
+    const T* X, int64_t n, int64_t d, const T* shift, T scale, uint16_t* image, int parts, int64_t chunks,
+    float2* stats) {
     const int part = lane_id() % parts, rows = 32 / parts;
     for (int64_t first = warp_id() * rows; first < n; first += warp_count() * rows) {
         const int64_t i = first + lane_id() / parts;
@@ -98,7 +99,8 @@ template <int PARTS>
 __device__ __forceinline__ void load_tile(unsigned char* to, const uint16_t* image, int tile) {
     const unsigned char* from = (const unsigned char*)image + (int64_t)tile * (TILE * PARTS * 16);
 #pragma unroll
-    for (int at = 0; at < TILE * PARTS * 16; at += 256 * 16) copy16(to + at + threadIdx.x * 16, from + at + threadIdx.x * 16);
+    for (int at = 0; at < TILE * PARTS * 16; at += 256 * 16)
+        copy16(to + at + threadIdx.x * 16, from + at + threadIdx.x * 16);
 }
 
 // sum [4][4] of 16 rows by 8 centres each += the products of 16 features of 64 rows and 32 centres.

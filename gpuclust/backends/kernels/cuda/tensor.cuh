@@ -1,11 +1,12 @@
 // Certified nearest centres on tensor cores, for Euclidean distances: one pass in half precision decides most rows and
 // lists the others, which `nearest.cu` decides.
 //
-// `halve` (tensor.cu) writes rows, centred and scaled to about 2^10, as fp16 and keeps what that loses of each: with y = x + r,
-// |r| is the row's `lost`. `score` (there by `mma.sync`; in hopper.cu by `wgmma`) finds the two smallest lower bounds of |y|^2 - 2 y.c + |c|^2 (with more than |y|^2,
-// so that it is positive and its bits are ordered as the number is) over the centres c. Bounds: for centre c = e + s,
-// e its fp16, the tensor core returns x.e up to g |x| |e|, g = (d + 32) 2^-22 for any order of additions that truncate.
-// So y.c is x.e up to |r| |c| + |x| |s| + g |x| |e|, at most reach * `size` of the centre where
+// `halve` (tensor.cu) writes rows, centred and scaled to about 2^10, as fp16 and keeps what that loses of each: with y
+// = x + r, |r| is the row's `lost`. `score` (there by `mma.sync`, in hopper.cu by `wgmma`) finds the two smallest lower
+// bounds of |y|^2 - 2 y.c + |c|^2 (with more than |y|^2, so that it is positive and its bits are ordered as the number
+// is) over the centres c. Bounds: for centre c = e + s, e its fp16, the tensor core returns x.e up to g |x| |e|, where
+// g = (d + 32) 2^-22 holds for any order of additions that truncate. So y.c is x.e up to |r| |c| + |x| |s| + g |x| |e|,
+// at most reach * `size` of the centre where
 //     size  = max(|c|, 2^12 |s|), and
 //     reach = |r| + (2^-12 + g) (|x| + |r|), times 1 + 2^-10 for |e| and rounding.
 // The other terms and the low bits that carry the index cost 2^-17 of the bounds, see `certain`.
@@ -27,11 +28,11 @@ __device__ __forceinline__ void merge(Two& here, uint32_t one, uint32_t two, int
     here.one = min(here.one, one);
 }
 
-// Of a row of `width` features: 2 reach, and what is added to |y|^2 so that no bound is below zero. A bound is |y - c|^2
-// less 4 reach * size at most, and size <= 2 |c| + 2^-13 sqrt(width), since no entry of s is above 2^-12 of c's or
-// 2^-25. Centres up to 4 |y| long are seen to by 32 reach |y|; for longer ones |y - c|^2 > |c|^2 / 2 is more than enough
-// as long as reach < |c| / 16 but for the 2^-24 sqrt(width) that underflow adds to it; so for g < 2^-5. No row is certain
-// elsewhere, and where a centre is not to be had in fp16.
+// Of a row of `width` features: 2 reach, and what is added to |y|^2 so that no bound is below zero. A bound is |y -
+// c|^2 less 4 reach * size at most, and size <= 2 |c| + 2^-13 sqrt(width), since no entry of s is above 2^-11 of c's or
+// 2^-25. Centres up to 4 |y| long are seen to by 32 reach |y|; for longer ones |y - c|^2 > |c|^2 / 2 is more than
+// enough as long as reach < |c| / 16 but for the 2^-24 sqrt(width) that underflow adds to it; so for g < 2^-5. No row
+// is certain elsewhere, and where a centre is not to be had in fp16.
 __device__ __forceinline__ float2 edge(float2 stats, int width, bool far) {
     const float lost = stats.x, norm = stats.y, g = (width + 32) * 0x1p-22f;
     const float twice = 2.0f * (lost + (0x1p-12f + g) * (norm + lost)) * (1.0f + 0x1p-10f);
@@ -40,8 +41,8 @@ __device__ __forceinline__ float2 edge(float2 stats, int width, bool far) {
 }
 
 // The smallest bound is certain to be the nearest centre's where the exact value of it is below all others. It lies at
-// most 2 reach * size * 2 above its bound, and 2^-17 of it for rounding, up to 5 bits of the index, and the definition in float64:
-// |c|^2 < 2 |y|^2 + 2 |y - c|^2 bounds what `halve_centers` took off.
+// most 2 reach * size * 2 above its bound, and 2^-17 of it for rounding, up to 5 bits of the index, and the definition
+// in float64: |c|^2 < 2 |y|^2 + 2 |y - c|^2 bounds what `halve_centers` took off.
 __device__ __forceinline__ bool certain(Two best, float2 edge, float size) {
     const float most = (__uint_as_float(best.one) + 2.0f * edge.x * size) * (1.0f + 0x1p-17f) + 0x1p-18f * edge.y;
     return __uint_as_float(best.two) > most;  // false for NaN

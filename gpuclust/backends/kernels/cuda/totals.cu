@@ -17,10 +17,12 @@ __device__ __forceinline__ Pair added(Pair sum, Pair other) {
 }
 
 // parts f64 [blocks, 2] <- each block's share of the sum of weight * value; weight may be null.
-extern "C" __global__ void __launch_bounds__(256) total(const double* value, const double* weight, int64_t n, double* parts) {
+extern "C" __global__ void __launch_bounds__(256) total(
+    const double* value, const double* weight, int64_t n, double* parts) {
     SHARED(Pair, shared);
     Pair sum{0.0, 0.0};
-    for (int64_t i = thread_id(); i < n; i += thread_count()) sum = added(sum, weight ? weight[i] * value[i] : value[i]);
+    for (int64_t i = thread_id(); i < n; i += thread_count())
+        sum = added(sum, weight ? weight[i] * value[i] : value[i]);
     for (int step = 16; step; step >>= 1) {
         const double high = __shfl_xor_sync(ALL_LANES, sum.high, step);
         sum = added(sum, Pair{high, __shfl_xor_sync(ALL_LANES, sum.low, step)});

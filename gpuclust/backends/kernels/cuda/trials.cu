@@ -44,8 +44,8 @@ __device__ __forceinline__ void raise(double* most, double value) {
 }
 
 // cost [n] <- the least of itself and the distance to centre 0, if that is `known`; for each of the other `trials`
-// columns, the sums of the potentials left by blocks of 1024 rows (by the row's global index), blocks i64 [trials, count],
-// and the largest cost left [trials]. With no trial there is one column, of the costs as they are.
+// columns, the sums of the potentials left by blocks of 1024 rows (by the row's global index), blocks i64 [trials,
+// count], and the largest cost left [trials]. With no trial there is one column, of the costs as they are.
 template <class T, bool L1, int M>
 __device__ __forceinline__ void try_centers(
     const T* X, int64_t n, int64_t d, T scale, const T* centers, int64_t known, int64_t trials, const double* weight,
