@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from .backends.base import Backend
 from .backends.metric import Metric
 from .data.array import ArraySource, DensifiedSource
-from .data.plan import ROW_STATE
+from .data.plan import ROW_STATE, statistics_bytes
 from .data.readers import ArrayReader
 from .data.source import Source
 from .data.stream import Stream, StreamSource, stream, wants_stream
@@ -60,7 +60,8 @@ def open_source(
         ensure_all_finite=finite or sp.issparse(X),
     )  # fmt: skip
     weight = None if sample_weight is None else _weights(sample_weight, X)
-    if not sp.issparse(X) and not backend.holds(X.nbytes + ROW_STATE * len(X)):
+    needed = ROW_STATE * X.shape[0] + statistics_bytes(clusters, X.shape[1], X.dtype.itemsize)
+    if not sp.issparse(X) and not backend.holds(X.nbytes + needed):
         logger.warning("The data do not fit the memory of %s and are read in chunks.", backend.name)
         return StreamSource(ArrayReader(X), weight, backend, chunk_size, clusters, metric)
     weight = None if weight is None else backend.upload(weight, np.float64)

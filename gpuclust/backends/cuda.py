@@ -23,7 +23,7 @@ from . import cuda_staging as staging
 from . import cuda_sums as sums
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
-from .cuda_memory import constant, free_bytes, place, reserve, tiles
+from .cuda_memory import TILE_BYTES, constant, free_bytes, place, reserve, tiles
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
@@ -66,6 +66,7 @@ class CUDABackend(Backend):
             raise TypeError("Sparse rows are clustered on the CPU only: pass device='cpu', or X.toarray().")
         return place(rows, dtype)
 
+    @on_device
     def staged(self, part: Rows, dtype: Any) -> Rows:
         X, weight = part
         return staging.pinned(X, dtype), None if weight is None else staging.pinned(weight, np.float64)
@@ -75,7 +76,7 @@ class CUDABackend(Backend):
 
     @on_device
     def holds(self, n_bytes: int) -> bool:
-        return n_bytes <= free_bytes()
+        return n_bytes + min(TILE_BYTES, n_bytes // 4) <= free_bytes()  # tiles may shrink, at a price
 
     @on_device
     def to_host(self, array: Array) -> np.ndarray:

@@ -40,7 +40,7 @@ def launch(
     """
     grid = (blocks, 1) if isinstance(blocks, int) else blocks
     if min(grid):
-        _function(name, cupy.cuda.Device().id, shared)(grid, (threads,), tuple(args), shared_mem=shared)
+        _function(name, cupy.cuda.Device().id)(grid, (threads,), tuple(args), shared_mem=shared)
 
 
 def blocks_of(threads: int) -> int:
@@ -60,12 +60,11 @@ def address(array: Any) -> Any:
 
 
 @functools.cache
-def _function(name: str, device: int, shared: int) -> Any:
-    """The kernel on a device, which is current."""
+def _function(name: str, device: int) -> Any:
+    """The kernel on a device, which is current. CUDA keeps one limit of shared memory for it: the largest there is."""
     file, _, entry = name.partition(".")
     function = cupy.RawModule(path=str(binary(file, target(device)))).get_function(entry)
-    if shared > UNASKED_SHARED:
-        function.max_dynamic_shared_size_bytes = shared
+    function.max_dynamic_shared_size_bytes = attribute(device, "MaxSharedMemoryPerBlockOptin")
     return function
 
 

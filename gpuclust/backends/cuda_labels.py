@@ -49,7 +49,7 @@ def pack(centers: np.ndarray, frame: Frame) -> PackedCenters:
     args = (there, k, d, shift, float(frame.scale), exact, columns, rows, *rows.shape)
     launch("nearest.pack_centers", blocks_of(rows.size), args)
     slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
-    halves = None if frame.metric.l1 else tensor.halves(there, frame, shift)
+    halves = None if frame.metric.l1 or padded(d, 64) >= tensor.WIDEST else tensor.halves(there, frame, shift)
     return PackedCenters(exact, columns, rows, halves, constant(frame.shift), frame.scale, frame.metric, slack)
 
 

@@ -61,10 +61,11 @@ def uploads(device: int, parts: Iterator[Rows]) -> Generator[tuple[Array, Array 
                     del pieces[0]
                 if ahead is not None:
                     yield _arrived(device, ahead)
-                    ahead.done.synchronize()
                 ahead = begun
                 if not pieces:
                     break
+            if ahead is not None:
+                ahead.done.synchronize()  # what comes next may be read into the memory that this part came from
         if ahead is not None:
             yield _arrived(device, ahead)
     finally:
@@ -72,9 +73,14 @@ def uploads(device: int, parts: Iterator[Rows]) -> Generator[tuple[Array, Array 
 
 
 def _begin(device: int, stream: Any, part: Rows) -> Copy | None:
-    """Begin a copy; None where the device is full. Memory that kernels still use is written when they are through."""
+    """Begin a copy; None where it takes more than half of what is free: kernels need room, too.
+
+    Memory that kernels still use is written when they are through.
+    """
     with cupy.cuda.Device(device):
         host = [part[0], part[1]]
+        if len(part[0]) > 1 and 2 * sum(0 if rows is None else rows.nbytes for rows in host) > free_bytes():
+            return None
         try:
             there = [None if rows is None else reserve(_empty_like(rows), rows.nbytes, len(rows)) for rows in host]
         except DeviceMemoryError:

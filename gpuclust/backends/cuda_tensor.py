@@ -17,6 +17,7 @@ from .statistics import Array
 TILE: Final = 128  # rows, and centres, of a tile
 STAGES: Final = 3  # tiles that are under way at once, by `mma.sync`
 EDGES: Final = 8 * TILE  # bytes of shared memory beside the tiles
+WIDEST: Final = (1 << 17) - 32  # features from which on half precision decides nothing, see `edge` in tensor.cuh
 HOPPER_STAGES: Final = 4  # the same by `wgmma`
 BARRIERS: Final = 8 * (2 * HOPPER_STAGES + 4)
 
@@ -58,7 +59,7 @@ class Rest(NamedTuple):
 
 
 def plan(d: int, shared: int, arch: str) -> Plan:
-    """For a GPU that gives a block up to `shared` bytes. By `mma.sync` two blocks fit a multiprocessor."""
+    """For a GPU that gives a block up to `shared` bytes: by `mma.sync`, so that two fit (of Turing's: one)."""
     if arch == "sm_90a" and d > 32:
         made = Plan(True, 8, -(-d // 64), 0)
         fitting = (made._replace(places=places) for places in (2, 1))
@@ -69,7 +70,7 @@ def plan(d: int, shared: int, arch: str) -> Plan:
         if made.chunks == 1 or (parts == 4 and Plan(False, 8, 1, 0).shared > half):
             break
     resident = made._replace(places=1)
-    return resident if resident.shared <= half else made
+    return resident if resident.shared <= max(half, made.shared) else made
 
 
 def halves(centers: Array, frame: Frame, shift: Array) -> Halves:

@@ -22,6 +22,7 @@ class Reader(ABC):
     dtype: np.dtype
     names: Sequence[str] | None = None
     weighted: bool = False
+    whole: np.ndarray | None = None  # all rows, where they are in memory
     seekable: bool = False  # whether a row anywhere costs about its own bytes
 
     @property
@@ -150,7 +151,7 @@ class ArrayReader(Reader):
     seekable = True
 
     def __init__(self, X: np.ndarray):
-        self._X, self.dtype, (self.n_rows, self.n_features) = X, X.dtype, X.shape
+        self.whole, self._X, self.dtype, (self.n_rows, self.n_features) = X, X, X.dtype, X.shape
 
     def blocks(self, rows: int) -> Iterator[Rows]:
         for start in range(0, len(self._X), rows):

@@ -109,6 +109,10 @@ class StreamSource(Source):
             raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({self.n_rows},)!")
 
     @property
+    def host_rows(self) -> Any:
+        return self._reader.whole
+
+    @property
     def host_weight(self) -> np.ndarray | None:
         if self._weight is not None or not self._reader.weighted:
             return self._weight

@@ -64,7 +64,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         source = self._open(X, finite=False)
         stage = self._stage(source)
         with refusing(self, X, source.backend):
-            parts = [nearest(source.backend, chunk, stage) for chunk in source.chunks()]
+            parts = [source.placed(nearest(source.backend, chunk, stage)) for chunk in source.chunks()]
         return self._return(X, source.backend, parts)
 
     def transform(self, X: Any) -> Any:
@@ -86,7 +86,10 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         """
         source = self._open(X)
         centers = self.cluster_centers_.astype(np.float64)
-        parts = [source.backend.distances(chunk.X, centers, source.dtype, self._metric) for chunk in source.chunks()]
+        parts = [
+            source.placed(source.backend.distances(chunk.X, centers, source.dtype, self._metric))
+            for chunk in source.chunks()
+        ]
         return self._return(X, source.backend, parts)
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import json
 import operator
+import threading
 import types
 from pathlib import Path
 from typing import ClassVar
@@ -60,7 +61,7 @@ class Machine:
     """The state of the pretended GPUs."""
 
     def __init__(self):
-        self.devices, self.current = 2, 0
+        self.devices, self._local = 2, threading.local()
         self.limit = 1 << 40  # bytes of each device
         self.live, self.peak, self.allocations = 0, 0, 0
         self.fail: set[int] = set()  # allocations that find the memory full, counted from 0
@@ -73,6 +74,15 @@ class Machine:
         self.compute_capability = "90"
         self.shared = 227 << 10  # bytes of shared memory that a block may ask for
         self.rng = np.random.default_rng(0)
+
+    @property
+    def current(self):
+        """The device of the thread that asks."""
+        return getattr(self._local, "device", 0)
+
+    @current.setter
+    def current(self, device):
+        self._local.device = device
 
     def take(self, size):
         number, self.allocations = self.allocations, self.allocations + 1
@@ -406,16 +416,19 @@ class NVRTC_:
 
 
 class RawModule:
+    functions: ClassVar[dict[tuple[str, str], Kernel]] = {}
+
     def __init__(self, *, path):
         data = Path(path).read_bytes()
         program = json.loads(data.removesuffix(b"\0"))
         virtual = any(option.startswith("-arch=compute") for option in program["options"])
         if virtual == data.endswith(b"\0"):
             raise ValueError("invalid ELF")
-        self._module = emulator.Module(program["source"])
+        self._module, self._path = emulator.Module(program["source"]), path
 
     def get_function(self, name):
-        return Kernel(self._module, name)
+        """One and the same for a file, as CuPy keeps modules by their path: so are its limits."""
+        return self.functions.setdefault((self._path, name), Kernel(self._module, name))
 
 
 class Kernel:

@@ -23,7 +23,7 @@ OPCODES = {  # how often at least
     "nearest.score_l1": {"FADD": 512, "LDGSTS": 4},
     "nearest.score_l2": {"FADD": 256, "FFMA": 256, "LDGSTS": 4},
     "tensor.score_64": {"HMMA.16816.F32": 16, "LDSM.16.M88.4": 6, "LDGSTS": 8},
-    "hopper.score": {"HGMMA.64x128x16.F32": 8, "UBLKCP": 1, "SYNCS": 8},
+    "hopper.score": {"USETMAXREG": 2, "HGMMA.64x128x16.F32": 8, "UBLKCP": 1, "SYNCS": 8},
     "moves.sum_moves_f32": {"REDG.E.ADD.F64": 4},
     "medians.count_digits_f32": {"ATOMS.POPC.INC": 1, "REDG.E.ADD": 1},
 }
@@ -68,6 +68,8 @@ def test_kernels_keep_to_their_registers(kernels, file, arch):
         pytest.skip(f"{file}.cu is for {', '.join(ONLY[file])} only")
     found = report(kernels, file, arch)
     assert found
+    if file == "hopper":  # fewer, and a group waits for ever for registers that nobody gives
+        assert found["score"][0] == 168
     for name, (registers, spilled) in found.items():
         family = name.split("_")[0]
         assert registers <= REGISTERS.get(f"{file}.{family}", REGISTERS.get(family, MOST)), name

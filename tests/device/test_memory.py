@@ -30,6 +30,18 @@ def test_rows_cross_once(machine, rng):
     assert machine.waits < 8 * (model.n_iter_ + 4)
 
 
+def test_a_kernel_keeps_the_shared_memory_that_it_once_needed(machine, rng):
+    """CUDA has one limit for a kernel, whatever sizes it is launched with."""
+    from gpuclust.backends import cuda_labels
+    from gpuclust.backends.frame import Frame
+
+    for d in (128, 64, 128):
+        X = rng.normal(size=(40, d)).astype(np.float32)
+        packed = cuda_labels.pack(X[:3].astype(np.float64), Frame.around(X[:3].astype(np.float64), X.dtype))
+        label = cuda_labels.nearest(device_array(sys.modules["cupy"], X), packed)
+        assert label[:3].get().tolist() == [0, 1, 2]
+
+
 def test_an_iteration_crosses_once_each_way(machine, rng):
     """Centres to the device, their sums and counts back: nothing else waits."""
     X, crossings = blobs(rng, 4000, 8, np.float32), []
@@ -118,6 +130,9 @@ def test_data_larger_than_the_device_are_read_in_chunks(machine, rng, tmp_path, 
         "The data do not fit the memory of cuda:0 and are read in chunks.",
         "The memory of cuda:0 is full; working with half the rows at a time.",
     ]
+    model = fit(X, init=lambda X, k, random_state: X[:k], n_clusters=5, device="cuda", estimator=Class, max_iter=1)
+    assert_same_bits(model, fit(X, init=X[:5], estimator=Class, max_iter=1))
+    assert type(model.predict(X)) is type(model.transform(X)) is np.ndarray
     machine.limit = 1 << 40
     assert_same_bits(fit(tmp_path / "x.npy", weight, chunk_size=999, device="cuda", **how), reference)
     assert_same_bits(fit(tmp_path / "x.npy", weight, chunk_size=20_000, device="cuda", **how), reference)

@@ -108,8 +108,10 @@ __device__ __forceinline__ void copy_all(
             barrier_expect(full, places ? BYTES : 3 * BYTES);
             copy_tile(center_tiles + stage.at * BYTES, centers + (int64_t)t * BYTES, full);
             if (!places)
-                for (int half = 0; half < 2; half++)
-                    copy_tile(row_tiles + (2 * stage.at + half) * BYTES, own + (half * chunks + chunk) * BYTES, full);
+                for (int half = 0; half < 2; half++) {
+                    const int64_t tile = half * chunks + chunk;
+                    copy_tile(row_tiles + (2 * stage.at + half) * BYTES, own + tile * BYTES, full);
+                }
             stage.next(STAGES);
         }
     }
@@ -197,20 +199,9 @@ __device__ __forceinline__ void multiply_all(
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-#pragma unroll
-            for (int step = 1; step < 4; step <<= 1) {
-                const uint32_t one = __shfl_xor_sync(ALL_LANES, best[i].one, step);
-                const uint32_t two = __shfl_xor_sync(ALL_LANES, best[i].two, step);
-                merge(best[i], one, two, __shfl_xor_sync(ALL_LANES, best[i].at, step));
-            }
+            merge_lanes(best[i]);
             const int64_t row = row0 + (i >> 1) * 64 + (i & 1) * 8;
-            if ((lane & 3) || row >= n) continue;
-            const float4 two = pairs_of_centers[best[i].at / 2];
-            if (certain(best[i], edges[i], best[i].at & 1 ? two.w : two.y)) {
-                label[row] = best[i].at;
-            } else {
-                rest.row[atomicAdd(rest.count, 1)] = (int32_t)row;
-            }
+            if ((lane & 3) == 0 && row < n) settle(row, best[i], edges[i], pairs_of_centers, label, rest);
         }
     }
     if (turns && group == 0 && waited) turn_wait(1);  // the other group's last turn

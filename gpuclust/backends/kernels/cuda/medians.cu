@@ -71,8 +71,7 @@ __device__ __forceinline__ void choose_digits(
 template <class T, class Key>
 __device__ __forceinline__ void find_next(
     const T* X, int64_t d, const int32_t* row, Items items, const Key* prefix, const uint32_t* rank,
-    const uint32_t* same,
-    Key* next) {
+    const uint32_t* same, Key* next) {
     const int lane = lane_id(), warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
     const int64_t place = (int64_t)items.slot[blockIdx.x] * gridDim.y + blockIdx.y, f = blockIdx.y * LANES + lane;
     const int64_t pair = place * LANES + lane;
@@ -98,22 +97,21 @@ __device__ __forceinline__ void finish(
 }
 
 #define MEDIANS(type, T, Key)                                                                                      \
-    extern "C" __global__ void __launch_bounds__(256, 4) count_digits_##type(                                         \
+    extern "C" __global__ void __launch_bounds__(256, 4) count_digits_##type(                                      \
         const T* X, int64_t d, const int32_t* row, const int32_t* slot, const int32_t* first, const int32_t* last, \
-        const Key* prefix, Key above, int64_t shift,
-    uint32_t* counts) {                                           \
+        const Key* prefix, Key above, int64_t shift, uint32_t* counts) {                                           \
         count_digits<T, Key>(X, d, row, Items{slot, first, last}, prefix, above, shift, counts);                   \
     }                                                                                                              \
-    extern "C" __global__ void __launch_bounds__(256, 4) choose_digits_##type(                                        \
+    extern "C" __global__ void __launch_bounds__(256, 4) choose_digits_##type(                                     \
         const uint32_t* counts, int64_t pairs, int64_t shift, Key* prefix, uint32_t* rank, uint32_t* same) {       \
         choose_digits<Key>(counts, pairs, shift, prefix, rank, same);                                              \
     }                                                                                                              \
-    extern "C" __global__ void __launch_bounds__(256, 4) find_next_##type(                                            \
+    extern "C" __global__ void __launch_bounds__(256, 4) find_next_##type(                                         \
         const T* X, int64_t d, const int32_t* row, const int32_t* slot, const int32_t* first, const int32_t* last, \
         const Key* prefix, const uint32_t* rank, const uint32_t* same, Key* next) {                                \
         find_next<T, Key>(X, d, row, Items{slot, first, last}, prefix, rank, same, next);                          \
     }                                                                                                              \
-    extern "C" __global__ void __launch_bounds__(256, 4) finish_##type(                                               \
+    extern "C" __global__ void __launch_bounds__(256, 4) finish_##type(                                            \
         const Key* prefix, const uint32_t* rank, const uint32_t* same, const Key* next, const bool* odd,           \
         int64_t pairs, int64_t width, T* one, T* two) {                                                            \
         finish<T, Key>(prefix, rank, same, next, odd, pairs, width, one, two);                                     \

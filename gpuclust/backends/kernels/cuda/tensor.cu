@@ -211,12 +211,7 @@ __device__ __forceinline__ void score(
     Two* parts = (Two*)memory;  // [4, TILE]: the best of the four warps that share rows
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-#pragma unroll
-        for (int step = 1; step < 4; step <<= 1) {
-            const uint32_t one = __shfl_xor_sync(ALL_LANES, best[i].one, step);
-            const uint32_t two = __shfl_xor_sync(ALL_LANES, best[i].two, step);
-            merge(best[i], one, two, __shfl_xor_sync(ALL_LANES, best[i].at, step));
-        }
+        merge_lanes(best[i]);
         if ((lane & 3) == 0) parts[(warp & 3) * TILE + row + (i >> 1) * 16 + (i & 1) * 8 + (lane >> 2)] = best[i];
     }
     __syncthreads();
@@ -227,12 +222,7 @@ __device__ __forceinline__ void score(
         const Two other = parts[w * TILE + threadIdx.x];
         merge(found, other.one, other.two, other.at);
     }
-    const float4 pair = pairs[found.at / 2];
-    if (certain(found, edges[threadIdx.x], found.at & 1 ? pair.w : pair.y)) {
-        label[row0 + threadIdx.x] = found.at;
-    } else {
-        rest.row[atomicAdd(rest.count, 1)] = (int32_t)(row0 + threadIdx.x);
-    }
+    settle(row0 + threadIdx.x, found, edges[threadIdx.x], pairs, label, rest);
 }
 
 #define SCORE(name, PARTS)                                                                                         \

@@ -53,3 +53,24 @@ struct Rest {  // the rows that are not certain
     int32_t* row;  // [n]
 };
 
+// The two smallest of the four lanes that share a row.
+__device__ __forceinline__ void merge_lanes(Two& best) {
+#pragma unroll
+    for (int step = 1; step < 4; step <<= 1) {
+        const uint32_t one = __shfl_xor_sync(ALL_LANES, best.one, step);
+        const uint32_t two = __shfl_xor_sync(ALL_LANES, best.two, step);
+        merge(best, one, two, __shfl_xor_sync(ALL_LANES, best.at, step));
+    }
+}
+
+// A row's label, or an entry for `nearest.cu`.
+__device__ __forceinline__ void settle(
+    int64_t row, Two best, float2 edge, const float4* pairs, int32_t* label, Rest rest) {
+    const float4 pair = pairs[best.at / 2];
+    if (certain(best, edge, best.at & 1 ? pair.w : pair.y)) {
+        label[row] = best.at;
+    } else {
+        rest.row[atomicAdd(rest.count, 1)] = (int32_t)row;
+    }
+}
+
