@@ -52,8 +52,8 @@ def uploads(device: int, parts: Iterator[Rows]) -> Generator[tuple[Array, Array 
     try:
         for part in parts:
             pieces = [part]
-            while pieces or ahead:
-                begun = _begin(device, stream, pieces[0]) if pieces else None
+            while pieces:
+                begun = _begin(device, stream, pieces[0])
                 if begun is None and ahead is None:
                     pieces[:1] = _halved(device, pieces[0])
                     continue
@@ -62,8 +62,6 @@ def uploads(device: int, parts: Iterator[Rows]) -> Generator[tuple[Array, Array 
                 if ahead is not None:
                     yield _arrived(device, ahead)
                 ahead = begun
-                if not pieces:
-                    break
             if ahead is not None:
                 ahead.done.synchronize()  # what comes next may be read into the memory that this part came from
         if ahead is not None:
