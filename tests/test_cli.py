@@ -684,6 +684,27 @@ def heed_interrupts():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_interrupt_while_a_string_is_executed(tmp_path):
+    """As dataclasses and Numba do: CPython remembers it, and `python -m` would end by the signal."""
+    (tmp_path / "interrupted.py").write_text("""
+from gpuclust.cli.failures import reported
+import typer
+app = typer.Typer()
+@app.command()
+def run():
+    with reported():
+        exec("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)")
+app()
+""")
+    command = [sys.executable, "-m", "interrupted"]
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert (done.returncode, done.stderr) == (130, "gpuclust: interrupted; no output was written\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_interrupt(seconds):
     np.save("data.npy", RNG.uniform(size=(400_000, 8)).astype(np.float32))

@@ -40,6 +40,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        exec("")  # CPython would end by the signal itself if it came while a string was executed; this makes it forget
         _leave("interrupted; no output was written", INTERRUPTED)
     except Exception as error:
         code = exit_code(error)
