@@ -4,7 +4,7 @@ cuML; our own passes one by one; seeding; a stream from pinned memory; whole fit
 ``python -m benchmarks.gpu [--cases A,B] [--peers flash-fp16,torch]`` where there is a GPU, CuPy, and what is to be
 compared. Times are medians between CUDA events after a call to warm up, each on fresh random data. Beside every time
 stands the quality, in float64, of SAMPLE rows: their cost, and the share of labels that name the nearest centre. What a
-peer computes in is said with its name. With ``--toy`` sizes shrink until an emulator can run it.
+peer computes in is said with its name. With ``--quick`` sizes shrink until an emulator can run it.
 """
 
 from __future__ import annotations
@@ -318,9 +318,7 @@ def main() -> None:
     made.add_argument("--cases", default=",".join(CASES))
     made.add_argument("--peers", default=",".join(PEERS))
     made.add_argument("--repeats", type=int, default=3)
-    made.add_argument("--toy", action="store_true", help="sizes for an emulator")
     options = made.parse_args()
-    options.quick = options.quick or options.toy
     import cupy
 
     recorder = Recorder(options, repeats=options.repeats, iterations=ITERATIONS, sample=SAMPLE)

@@ -1,7 +1,4 @@
-"""A first pass over rows in half precision, on tensor cores: `kernels/cuda/tensor.cu`, on Hopper `hopper.cu`.
-
-It is made for any number of centres and features: where they are few, it costs no more than reading the rows does.
-"""
+"""A first pass over rows in half precision, on tensor cores: `kernels/cuda/tensor.cu`, on Hopper `hopper.cu`."""
 
 from __future__ import annotations
 
@@ -17,9 +14,9 @@ from .statistics import Array
 TILE: Final = 128  # rows, and centres, of a tile
 STAGES: Final = 3  # tiles that are under way at once, by `mma.sync`
 EDGES: Final = 8 * TILE  # bytes of shared memory beside the tiles
+HOPPER_STAGES: Final = 4  # tiles that are under way at once, by `wgmma`
+BARRIERS: Final = 8 * (2 * HOPPER_STAGES + 4)  # bytes beside them
 WIDEST: Final = (1 << 17) - 32  # features from which on half precision decides nothing, see `edge` in tensor.cuh
-HOPPER_STAGES: Final = 4  # the same by `wgmma`
-BARRIERS: Final = 8 * (2 * HOPPER_STAGES + 4)
 
 
 class Plan(NamedTuple):

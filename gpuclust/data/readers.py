@@ -22,7 +22,7 @@ class Reader(ABC):
     dtype: np.dtype
     names: Sequence[str] | None = None
     weighted: bool = False
-    whole: np.ndarray | None = None  # all rows, where they are in memory
+    rows: np.ndarray | None = None  # all of them, where they are in memory
     seekable: bool = False  # whether a row anywhere costs about its own bytes
 
     @property
@@ -148,20 +148,21 @@ def _check_size(path: Any, shape: tuple[int, ...], expected: int) -> None:
 class ArrayReader(Reader):
     """Rows in the host's memory, for a device that they do not fit."""
 
+    rows: np.ndarray
     seekable = True
 
     def __init__(self, X: np.ndarray):
-        self.whole, self._X, self.dtype, (self.n_rows, self.n_features) = X, X, X.dtype, X.shape
+        self.rows, self.dtype, (self.n_rows, self.n_features) = X, X.dtype, X.shape
 
     def blocks(self, rows: int) -> Iterator[Rows]:
-        for start in range(0, len(self._X), rows):
-            yield self._X[start : start + rows], None
+        for start in range(0, len(self.rows), rows):
+            yield self.rows[start : start + rows], None
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
-        return [(self._X[start:stop], None) for start, stop in ranges]
+        return [(self.rows[start:stop], None) for start, stop in ranges]
 
     def take(self, index: np.ndarray) -> Rows:
-        return self._X[index], None
+        return self.rows[index], None
 
 
 class IterableReader(Reader):

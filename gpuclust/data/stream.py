@@ -110,7 +110,7 @@ class StreamSource(Source):
 
     @property
     def host_rows(self) -> Any:
-        return self._reader.whole
+        return self._reader.rows
 
     @property
     def host_weight(self) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from ..backends.select import select
 from ..backends.statistics import Cost
 from ..data.source import Source
 from ..solvers.nearest import nearest, staged
-from ..validation import is_stream, open_source, refusing
+from ..validation import open_source, refusing
 
 
 class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -65,7 +65,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         stage = self._stage(source)
         with refusing(self, X, source.backend):
             parts = [source.placed(nearest(source.backend, chunk, stage)) for chunk in source.chunks()]
-        return self._return(X, source.backend, parts)
+        return self._return(source.backend, parts)
 
     def transform(self, X: Any) -> Any:
         """Distances to the centres, Euclidean or Manhattan as the cost is.
@@ -90,7 +90,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
             source.placed(source.backend.distances(chunk.X, centers, source.dtype, self._metric))
             for chunk in source.chunks()
         ]
-        return self._return(X, source.backend, parts)
+        return self._return(source.backend, parts)
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """`fit(X).labels_`."""
@@ -134,12 +134,11 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
     def _stage(self, source: Source) -> Centers:
         return staged(source, self.cluster_centers_.astype(np.float64), self._metric)
 
-    def _return(self, X: Any, backend: Backend, parts: list[Any]) -> Any:
-        """Parts joined, on the device for device input, on the host for everything else."""
-        if backend.owns(X) and not is_stream(X):
-            return parts[0] if len(parts) == 1 else backend.joined(parts)
-        host = [backend.to_host(part) for part in parts]
-        return host[0] if len(host) == 1 else np.concatenate(host)
+    def _return(self, backend: Backend, parts: list[Any]) -> Any:
+        """Parts joined where they are: on the device for device input, on the host for everything else."""
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else backend.joined(parts)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -10,7 +10,7 @@ def test_every_measurement_is_made(machine, monkeypatch, tmp_path):
     from benchmarks import gpu
 
     out = tmp_path / "gpu.json"
-    monkeypatch.setattr(sys, "argv", ["gpu", "--toy", "--cases", "B,S", "--peers", "cuvs", "--repeats", "1", "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", ["gpu", "--quick", "--cases", "B,S", "--peers", "cuvs", "--repeats", "1", "--out", str(out)])
     gpu.main()
     rows = json.loads(out.read_text())["rows"]
     ours = [row for row in rows if row.get("who") == "gpuclust"]
