@@ -27,11 +27,14 @@ _HOME = {
     "ModelFileError": "errors",
     "DeviceFallbackWarning": "errors",
 }
-__all__ = ["__version__", *_HOME]
+_PACKAGES: tuple[str, ...] = ()
+__all__ = ["__version__", *_HOME, *_PACKAGES]
 
 
 def __getattr__(name: str) -> Any:
     """Public names, imported when they are first used (PEP 562)."""
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module 'gpuclust' has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

@@ -24,7 +24,8 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 # From the bottom up: a part imports itself and what stands before it.
 LAYERS = (
     "errors", "_version", "config", "backends.kernels", "backends", "data", "objectives", "solvers",
-    "validation", "estimators", "persistence", "datasets", "cli",
+    "validation", "metrics", "estimators", "plotting", "profiling", "selection", "persistence", "datasets",
+    "reporting", "cli",
 )  # fmt: skip
 MAY_IMPORT_CUPY_LATE = {"backends/diagnosis.py", "validation.py", "cli/doctor.py"}
 DATA_AND_UP = ("data", "objectives", "solvers", "validation", "estimators")
@@ -163,7 +164,7 @@ def test_importing_the_package_imports_nothing_heavy(code):
 
 def test_a_fit_needs_neither_cupy_nor_the_extras():
     """Whatever is not a core dependency may be missing."""
-    hidden = ("cupy", "pyarrow", "pandas", "polars", "typer", "rich", "psutil")
+    hidden = ("cupy", "pyarrow", "pandas", "polars", "typer", "rich", "psutil", "matplotlib", "kneed")
     code = "import sys; sys.modules.update(dict.fromkeys({}, None)); from gpuclust import KMeans; KMeans(1).fit([[0.0]])"
     modules_after(code.format(hidden))
 
