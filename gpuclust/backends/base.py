@@ -14,7 +14,7 @@ from .brackets import Brackets
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
-from .statistics import Array, Cost, Delta, Moves, Potentials, Ranks, Rows, Scan, Top
+from .statistics import Array, Cost, Delta, Moves, Placement, Potentials, Ranks, Rows, Scan, Solved, Top
 
 
 class Chunk(NamedTuple):
@@ -37,7 +37,7 @@ class Bounds(IntEnum):
 class Centers(NamedTuple):
     """Centres of one iteration, packed for the device."""
 
-    host: np.ndarray  # f64 [k, d]
+    given: Array  # f64 [k, d], on the host or on the device
     packed: Any
     frame: Frame
     layout: Layout
@@ -64,11 +64,18 @@ class Backend(ABC):
             columns = {name: column[part] for name, column in chunk.rows.items()}
             yield Chunk(chunk.X[part], weight, chunk.start + start, columns)
 
-    def cost(self, chunk: Chunk, centers: np.ndarray, metric: Metric) -> Cost:
+    def cost(self, chunk: Chunk, centers: Array, metric: Metric) -> Cost:
         """Cost of the ledger's labels."""
         return reduce(Cost.merge, (self._cost(part, centers, metric) for part in self.blocks(chunk)))
 
-    def _cost(self, chunk: Chunk, centers: np.ndarray, metric: Metric) -> Cost:
+    def place(self, chunk: Chunk, centers: Centers, medians: bool) -> Placement:
+        """Labels into the ledger, their cost, and (of all rows there are, without weights) what medians need."""
+        moves = self.relabel(chunk, centers)
+        cost = self.cost(chunk, centers.given, centers.frame.metric)
+        found = self.middles(chunk.X, chunk.rows["label"], moves.flow > 0) if medians else None
+        return Placement(moves, cost, found)
+
+    def _cost(self, chunk: Chunk, centers: Array, metric: Metric) -> Cost:
         label = chunk.rows["label"]
         return self.total(self.costs(chunk.X, centers, label, metric), chunk.weight, label, len(centers))
 
@@ -112,12 +119,21 @@ class Backend(ABC):
         """Count, range and moments about `origin`."""
 
     @abstractmethod
-    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
-        """Centres f64 [k, d] ready for the kernels; `drift` is counted from when the rows' bounds were made."""
+    def pack(self, centers: Array, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
+        """Centres f64 [k, d], of the host or the device, ready for the kernels.
+
+        `drift` is counted from when the rows' bounds were made.
+        """
 
     @abstractmethod
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         """Certified labels and bounds (label; upper, lower, lowers) into the ledger; exact sums of rows that moved."""
+
+    @abstractmethod
+    def means(self, sums: Array, old: Array, origin: np.ndarray, delta: Delta | None = None) -> Solved:
+        """Centres from exact sums f64 [k, K, d + 1] and what is to be added to them; `old` f64 [k, d] where a cluster
+        has no mass. `origin` f64 [d] is that of the terms.
+        """
 
     @abstractmethod
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
@@ -138,7 +154,7 @@ class Backend(ABC):
         """Certified labels i32 [n]; -1 where a value of the row is not finite."""
 
     @abstractmethod
-    def costs(self, X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
+    def costs(self, X: Array, centers: Array, label: Array, metric: Metric) -> Array:
         """Cost of each row at its own centre, float64, summed directly in feature order. f64 [n]."""
 
     @abstractmethod
@@ -146,7 +162,7 @@ class Backend(ABC):
         """Weighted total of costs and the clusters' masses, independent of the order of rows."""
 
     @abstractmethod
-    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int, metric: Metric) -> Top:
+    def farthest(self, chunk: Chunk, centers: Array, m: int, metric: Metric) -> Top:
         """The m rows of positive weight farthest from their own centre."""
 
     @abstractmethod

@@ -25,7 +25,7 @@ from .kernels.tile import LANES, TRIALS, WIDE
 from .layout import Drift, Layout, divides
 from .metric import Metric
 from .packing import NO_WEIGHT, alias, pack_centers, rounding
-from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Scan, Top
+from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Scan, Solved, Top
 from .threads import limited, run, thread_count
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,7 +56,7 @@ def parallel(routine: F) -> F:
     @wraps(routine)
     def call(self: Any, rows: Any, *args: Any) -> Any:
         X = getattr(rows, "X", rows)
-        tables = (getattr(arg, "host", arg) for arg in args)
+        tables = (getattr(arg, "given", arg) for arg in args)
         width = max((len(table) for table in tables if getattr(table, "ndim", 0) == 2), default=1)
         with limited(X.shape[0] * X.shape[-1] * width if X.ndim == 2 else X.shape[0] * 8):
             return routine(self, rows, *args)
@@ -139,7 +139,7 @@ class CPUBackend(Backend):
 
     @parallel
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
-        k, frame, threads = len(centers.host), centers.frame, thread_count()
+        k, frame, threads = len(centers.given), centers.frame, thread_count()
         rows, w = chunk.rows, weights(chunk.weight)
         ledger = rows["label"], rows["upper"], rows["lower"], rows["lowers"]
         if sp.issparse(chunk.X):
@@ -152,9 +152,18 @@ class CPUBackend(Backend):
         total = sums.sum(axis=0).reshape(k + 1, levels, columns)[:k]
         return Delta(total, int(moved[:, 0].sum()), _pairs(moved, centers))
 
+    def means(self, sums: Array, old: Array, origin: np.ndarray, delta: Delta | None = None) -> Solved:
+        k, moved = len(old), 0
+        if delta is not None:
+            sums, moved = sums + delta.sums, delta.moved
+        centers, mass, way, terms = np.empty_like(old), np.empty(k), np.empty(k), np.empty((2, k))
+        solve.means(sums, old, centers, mass, way)
+        solve.assignment_terms(sums, old, origin, terms)
+        return Solved(sums, centers, mass, terms, float(way.sum()), moved)
+
     @parallel
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
-        k, rows, threads = len(centers.host), chunk.rows, thread_count()
+        k, rows, threads = len(centers.given), chunk.rows, thread_count()
         label, before, moved = rows["label"], rows["label"].copy(), np.zeros((threads, 2), np.int64)
         ledger = label, rows["upper"], rows["lower"], rows["lowers"]
         _assign(chunk.X, NO_WEIGHT, ledger, centers, centers.frame.magic, np.empty((threads, 0)), moved)

@@ -16,18 +16,19 @@ import scipy.sparse as sp
 
 from ..errors import DeviceMemoryError
 from . import cuda_labels as labels
-from . import cuda_medians, cuda_ranks
+from . import cuda_medians, cuda_place, cuda_ranks
 from . import cuda_moves as moves
 from . import cuda_seeding as seeding
+from . import cuda_solve as solve
 from . import cuda_staging as staging
 from . import cuda_sums as sums
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
-from .cuda_memory import TILE_BYTES, constant, free_bytes, place, reserve, tiles
+from .cuda_memory import TILE_BYTES, constant, free_bytes, place, reserve, send, there, tiles
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
-from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Rows, Scan, Top
+from .statistics import DD, Cost, Delta, Moves, Placement, Potentials, Ranks, Rows, Scan, Solved, Top
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,17 +108,17 @@ class CUDABackend(Backend):
         return sums.scan(chunk.X, chunk.weight, origin)
 
     @on_device
-    def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
+    def pack(self, centers: Array, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
         """`layout` and `drift` serve bounds, which are not kept here."""
-        return Centers(centers, labels.pack(centers, frame), frame, layout)
+        given = there(centers, np.float64)
+        return Centers(given, labels.pack(given, frame), frame, layout)
 
     @on_device
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
         """Every row is scored anew. A row counts as moved until its sums and its label are both written."""
-        k, label, magic = len(centers.host), chunk.rows["label"], constant(centers.frame.magic)
-        found = cupy.zeros(k * magic.size + 2)  # all that the host gets: sums, rows that entered, rows without a label
-        delta = found[:-2].reshape(k, *magic.shape)
-        new, counts = labels.nearest(chunk.X, centers.packed), cupy.zeros(2 * k + 1, np.int64)
+        k, label, magic = len(centers.given), chunk.rows["label"], constant(centers.frame.magic)
+        delta, counts = cupy.zeros((k, *magic.shape)), cupy.zeros(2 * k + 1, np.int64)
+        new = labels.nearest(chunk.X, centers.packed)
 
         def step(start: int, stop: int) -> None:
             now, own = new[start:stop], label[start:stop]
@@ -128,23 +129,30 @@ class CUDABackend(Backend):
             own[:] = now
 
         tiles(len(label), 24, step)
-        found[-2:] = cupy.stack([counts[:k].sum(), counts[2 * k]])
-        host = found.get()
-        moves.check_labels(int(host[-1]))
-        return Delta(host[:-2].reshape(delta.shape), int(host[-2]), len(label))
+        return Delta(delta, counts, len(label))
+
+    @on_device
+    def means(self, sums: Array, old: Array, origin: np.ndarray, delta: Delta | None = None) -> Solved:
+        return solve.means(sums, old, origin, delta)
 
     @on_device
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
-        k, label = len(centers.host), chunk.rows["label"]
+        k, label = len(centers.given), chunk.rows["label"]
         new, counts = labels.nearest(chunk.X, centers.packed), cupy.zeros(2 * k + 1, np.int64)
 
         def step(start: int, stop: int) -> None:
             counts[:] += moves.count(new[start:stop], label[start:stop], k)
 
         tiles(len(label), 8, step)
-        entered, left = moves.flow(counts, k)
+        entered, left = moves.flow(counts.get())
         label[:] = new
         return Moves(int(entered.sum()), len(label), entered + left)
+
+    @on_device
+    def place(self, chunk: Chunk, centers: Centers, medians: bool) -> Placement:
+        if medians:
+            return cuda_place.place(chunk, centers, self.block_rows)
+        return super().place(chunk, centers, medians)
 
     @on_device
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
@@ -152,14 +160,17 @@ class CUDABackend(Backend):
 
     @on_device
     def middles(self, X: Array, label: Array, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return cuda_medians.middles(X, label, wanted)
+        out = cupy.empty((2, len(wanted), X.shape[1]))
+        cuda_medians.middles(X, label, send(wanted), out)
+        one, two = out.get()
+        return one, two
 
     @on_device
     def nearest(self, X: Array, centers: Centers) -> Array:
         return labels.nearest(X, centers.packed)
 
     @on_device
-    def costs(self, X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
+    def costs(self, X: Array, centers: Array, label: Array, metric: Metric) -> Array:
         return labels.costs(X, centers, label, metric)
 
     @on_device
@@ -172,7 +183,7 @@ class CUDABackend(Backend):
         return Cost(sums.weighted_total(cost, weight), mass, rows)
 
     @on_device
-    def farthest(self, chunk: Chunk, centers: np.ndarray, m: int, metric: Metric) -> Top:
+    def farthest(self, chunk: Chunk, centers: Array, m: int, metric: Metric) -> Top:
         def step(start: int, stop: int) -> Top:
             cost = labels.costs(chunk.X[start:stop], centers, chunk.rows["label"][start:stop], metric)
             if chunk.weight is not None:

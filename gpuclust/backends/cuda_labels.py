@@ -13,7 +13,7 @@ import numpy as np
 
 from . import cuda_tensor as tensor
 from .cuda_kernels import UNASKED_SHARED, WARPS, blocks_of, launch
-from .cuda_memory import constant, send, tiles
+from .cuda_memory import constant, send, there, tiles
 from .frame import Frame
 from .metric import Metric
 from .statistics import Array
@@ -40,16 +40,15 @@ class PackedCenters(NamedTuple):
     slack: np.float32  # relative error of a float32 score
 
 
-def pack(centers: np.ndarray, frame: Frame) -> PackedCenters:
-    """Host centres f64 [k, d] on the device."""
-    k, d = centers.shape
-    there, shift = send(centers, np.float64), constant(frame.shift, np.float64)
+def pack(centers: Array, frame: Frame) -> PackedCenters:
+    """Centres f64 [k, d], on the device, as the kernels read them."""
+    (k, d), shift = centers.shape, constant(frame.shift, np.float64)
     rows = cupy.empty((padded(k, TILE), padded(d, DEEP)), np.float32)
     exact, columns = cupy.empty((d, k)), cupy.empty((d, k), np.float32)
-    args = (there, k, d, shift, float(frame.scale), exact, columns, rows, *rows.shape)
+    args = (centers, k, d, shift, float(frame.scale), exact, columns, rows, *rows.shape)
     launch("nearest.pack_centers", blocks_of(rows.size), args)
     slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
-    halves = None if frame.metric.l1 or padded(d, 64) >= tensor.WIDEST else tensor.halves(there, frame, shift)
+    halves = None if frame.metric.l1 or padded(d, 64) >= tensor.WIDEST else tensor.halves(centers, frame, shift)
     return PackedCenters(exact, columns, rows, halves, constant(frame.shift), frame.scale, frame.metric, slack)
 
 
@@ -107,10 +106,10 @@ def _nearest(X: Array, packed: PackedCenters, label: Array) -> tuple[Array, tens
     return doubts, rest
 
 
-def costs(X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
+def costs(X: Array, centers: Array, label: Array, metric: Metric) -> Array:
     """Cost of each row at its own centre, summed directly, features in order. f64 [n]."""
     out = cupy.empty(len(X))
-    args = (X, *X.shape, send(centers, np.float64), label, out)
+    args = (X, *X.shape, there(centers, np.float64), label, out)
     launch(f"costs.own_{kind(metric, X.dtype)}", blocks_of(len(X)), args, shared=ROWS * (DEPTH + 1) * X.dtype.itemsize)
     return out
 

@@ -60,11 +60,10 @@ def add_sums(groups: Groups, X: Array, weight: Array | None, magic: Array, delta
     launch(f"moves.sum_moves_f{8 * X.dtype.itemsize}", grid, args)
 
 
-def flow(counts: Array, k: int) -> np.ndarray:
-    """Counts on the host, i64 [2, k]."""
-    host = counts.get().astype(np.int64)
-    check_labels(host[-1])
-    return host[:-1].reshape(2, k)
+def flow(counts: np.ndarray) -> np.ndarray:
+    """Rows that entered and left each cluster, i64 [2, k], of counts on the host."""
+    check_labels(counts[-1])
+    return counts[:-1].reshape(2, -1)
 
 
 def check_labels(lacking: int) -> None:

@@ -6,6 +6,7 @@ Array operations only, one rounding each: no compiler can contract a * b + c.
 from __future__ import annotations
 
 import functools
+from typing import Final
 
 import cupy
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from .cuda_kernels import WARPS, address, blocks_of, launch
 from .cuda_memory import send, tiles
 from .statistics import DD, Array, Scan, two_sum
+
+MOST_PARTS: Final = 512  # shares of a total
 
 
 def total(hi: Array, lo: Array) -> DD:
@@ -30,11 +33,21 @@ def total(hi: Array, lo: Array) -> DD:
 
 def weighted_total(value: Array, weight: Array | None) -> DD:
     """Sum of w v, f64 [n] both; the products are rounded, the sum is not (2^-104)."""
-    blocks = min(blocks_of(len(value)), 512)
-    parts = cupy.empty((blocks, 2))
+    parts = cupy.empty((min(blocks_of(len(value)), MOST_PARTS), 2))
+    total_parts(value, weight, parts)
+    return total_of(parts.get())
+
+
+def total_parts(value: Array, weight: Array | None, parts: Array) -> None:
+    """parts f64 [m, 2] <- as many shares of the same."""
+    parts[:] = 0
+    blocks = min(blocks_of(len(value)), len(parts))
     launch("totals.total", blocks, (value, address(weight), len(value), parts), shared=WARPS * 16)
-    found = (DD(high, low) for high, low in parts.get().tolist())
-    return functools.reduce(DD.__add__, found, DD(0.0, 0.0))
+
+
+def total_of(parts: np.ndarray) -> DD:
+    """What the shares are together."""
+    return functools.reduce(DD.__add__, (DD(high, low) for high, low in parts.tolist()), DD(0.0, 0.0))
 
 
 def _cut(value: Array, magic: Array) -> Array:

@@ -70,14 +70,28 @@ class Scan:
 
 @dataclass(frozen=True)
 class Delta:
-    """Exact sums over the rows that changed cluster: in minus out. sums f64 [k, K, d + 1], column d is the mass."""
+    """Exact sums over the rows that changed cluster: in minus out. sums f64 [k, K, d + 1], column d is the mass.
 
-    sums: np.ndarray
-    moved: int
+    Both stay on the device until `Backend.means` reads them.
+    """
+
+    sums: Array
+    moved: Any  # how many rows; on CUDA counts i64 [2 k + 1], see `cuda_moves.Groups`
     scored: int = 0  # rows that neither bounds nor cells settled; one of which half the groups were scored counts half
 
     def merge(self, other: Delta) -> Delta:
         return Delta(self.sums + other.sums, self.moved + other.moved, self.scored + other.scored)
+
+
+class Solved(NamedTuple):
+    """What follows from sums."""
+
+    sums: Array  # f64 [k, K, d + 1] on the device, the rows that moved among them
+    centers: Array  # f64 [k, d] on the device
+    mass: np.ndarray  # f64 [k]
+    terms: np.ndarray  # f64 [2, k]: cost of the rows at the old centres, up to sum w|x - o|^2
+    shift: float  # sum of the squared ways from the old centres
+    moved: int  # rows
 
 
 @dataclass(frozen=True)
@@ -134,6 +148,14 @@ class Moves:
 
     def merge(self, other: Moves) -> Moves:
         return Moves(self.moved + other.moved, self.scored + other.scored, self.flow + other.flow)
+
+
+class Placement(NamedTuple):
+    """What an assignment did, what it costs, and the middle values of the clusters that it changed."""
+
+    moves: Moves
+    cost: Cost
+    middles: tuple[np.ndarray, np.ndarray] | None  # f64 [k, d] each, NaN for the other clusters
 
 
 @dataclass(frozen=True)

@@ -153,5 +153,5 @@ def _score(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
 
 def _score_block(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:
     label = nearest(backend, chunk, stage)
-    cost = backend.costs(chunk.X, stage.host, label, stage.frame.metric)
-    return backend.total(cost, chunk.weight, label, len(stage.host))
+    cost = backend.costs(chunk.X, stage.given, label, stage.frame.metric)
+    return backend.total(cost, chunk.weight, label, len(stage.given))

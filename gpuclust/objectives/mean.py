@@ -12,7 +12,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from ..backends.base import Backend, Bounds, Centers, Chunk
+from ..backends.base import Array, Backend, Bounds, Centers, Chunk
 from ..backends.frame import Frame
 from ..backends.kernels import solve
 from ..backends.layout import Drift, Layout
@@ -28,11 +28,13 @@ WORN = 64.0  # ways of the centres, in widths of the data, from which on bounds 
 class Means:
     """Parameters between iterations: centres f64 [k, d], the exact sums, and what the rows' bounds are worth."""
 
-    centers: np.ndarray
-    sums: np.ndarray  # f64 [k, K, d + 1]
+    centers: Array  # on the device
+    sums: Array  # f64 [k, K, d + 1], the same
     terms: np.ndarray  # f64 [2, k]: costs of the assignment behind `sums`, by cluster, up to sum w|x - o|^2
     pruning: Pruning
     drift: Drift
+    shift: float = np.inf  # sum of the squared ways of the centres in the last iteration
+    moved: int = 0  # rows, in the last iteration
 
 
 @dataclass(frozen=True)
@@ -83,19 +85,18 @@ class Mean:
 
     def solve(self, source: Source, delta: Delta, params: Means) -> Means:
         """New centres from the rows' new labels; clusters left without mass are given the farthest rows."""
-        sums = params.sums + delta.sums
-        centers, mass = np.empty_like(params.centers), np.empty(len(params.centers))
-        solve.means(sums, params.centers, centers, mass)
-        empty = np.flatnonzero(~(mass > 0))
+        backend, old = source.backend, params.centers
+        found = backend.means(params.sums, old, self.origin, delta)
+        centers, shift, empty = found.centers, found.shift, np.flatnonzero(~(found.mass > 0))
         if len(empty):
-            moved = self._relocate(source, params.centers, sums, empty)
-            solve.means(moved, params.centers, centers, mass)
-        pruning, drift = params.pruning.after(delta, source.n_rows), Drift.none(self.layout)
-        if pruning.bounds == Bounds.KEEP:
+            again = backend.means(self._relocate(source, old, found.sums, empty), old, self.origin)
+            centers, shift = again.centers, again.shift
+        pruning, drift = params.pruning.after(found.moved, delta.scored, source.n_rows), Drift.none(self.layout)
+        if backend.keeps_bounds and pruning.bounds == Bounds.KEEP:
             drift = self._moved(params, centers)
             if drift.other.max() > WORN * np.sqrt(self.frame.largest):
                 pruning, drift = pruning.anew(), Drift.none(self.layout)
-        return Means(centers, sums, self._terms(sums, params.centers), pruning, drift)
+        return Means(centers, found.sums, found.terms, pruning, drift, shift, found.moved)
 
     def change(self, old: np.ndarray, new: np.ndarray) -> DD:
         """Change of the cost between two assignments, from their terms."""
@@ -103,13 +104,13 @@ class Mean:
 
     def converged(self, old: Means, new: Means, tol: float) -> str | None:
         """Why to stop: the sum of squared moves of the centres is at most `tol`."""
-        shift = float(((new.centers - old.centers) ** 2).sum())
-        return f"center shift {shift} within tolerance {tol}" if shift <= tol else None
+        return f"center shift {new.shift} within tolerance {tol}" if new.shift <= tol else None
 
-    def report(self, params: Means) -> Means:
-        """The parameters as the user gets them: centres rounded once to the rows' dtype."""
-        rounded = params.centers.astype(self.dtype).astype(np.float64)
-        return replace(params, centers=rounded, drift=self._moved(params, rounded))
+    def report(self, backend: Backend, params: Means) -> Means:
+        """The parameters as the user gets them: centres on the host, rounded once to the rows' dtype."""
+        rounded = backend.to_host(params.centers).astype(self.dtype).astype(np.float64)
+        drift = self._moved(params, rounded) if backend.keeps_bounds else params.drift
+        return replace(params, centers=rounded, drift=drift)
 
     def _moved(self, params: Means, centers: np.ndarray) -> Drift:
         return params.drift.after(params.centers, centers, float(self.frame.scale), self.layout, Metric.EUCLIDEAN)
@@ -117,35 +118,31 @@ class Mean:
     def measure(self, source: Source, params: Means, delta: Delta) -> Final:
         """The direct cost of the labels as they stand, in a pass of its own, for whoever watches the iterations."""
         cost = source.fold(_measured, params.centers)
-        return Final(cost, self._terms(params.sums + delta.sums, params.centers))
+        return Final(cost, source.backend.means(params.sums, params.centers, self.origin, delta).terms)
 
     def finish(self, source: Source, params: Means) -> Final:
         """One more assignment, to `params.centers`: its cost, and the same in terms."""
         found = source.fold(assign, self.begin(source.backend, params))
-        return Final(found.cost, self._terms(params.sums + found.delta.sums, params.centers))
+        terms = source.backend.means(params.sums, params.centers, self.origin, found.delta).terms
+        return Final(found.cost, terms)
 
-    def _terms(self, sums: np.ndarray, centers: np.ndarray) -> np.ndarray:
-        terms = np.empty((2, len(centers)))
-        solve.assignment_terms(sums, centers, self.origin, terms)
-        return terms
-
-    def _relocate(self, source: Source, centers: np.ndarray, sums: np.ndarray, empty: np.ndarray) -> np.ndarray:
+    def _relocate(self, source: Source, centers: Array, sums: Array, empty: np.ndarray) -> Array:
         """Sums in which each empty cluster holds one row: highest cost first, lowest row on ties, never cost 0."""
         top: Top = source.fold(farthest, centers, len(empty), Metric.EUCLIDEAN)
         m = np.count_nonzero(top.key[: len(empty)] > 0)
-        sums = sums.copy()
-        solve.move_rows(top.X[:m], top.weight[:m], self.frame.magic, empty[:m], top.label[:m], sums.reshape(-1))
-        return sums
+        moved = source.backend.to_host(sums).copy()
+        solve.move_rows(top.X[:m], top.weight[:m], self.frame.magic, empty[:m], top.label[:m], moved.reshape(-1))
+        return source.backend.upload(moved, np.float64)
 
 
 def assign(backend: Backend, chunk: Chunk, centers: Centers) -> Assigned:
     """Labels into the ledger, and their cost summed directly."""
-    return Assigned(backend.reassign(chunk, centers), backend.cost(chunk, centers.host, Metric.EUCLIDEAN))
+    return Assigned(backend.reassign(chunk, centers), backend.cost(chunk, centers.given, Metric.EUCLIDEAN))
 
 
-def _measured(backend: Backend, chunk: Chunk, centers: np.ndarray) -> Cost:
+def _measured(backend: Backend, chunk: Chunk, centers: Array) -> Cost:
     return backend.cost(chunk, centers, Metric.EUCLIDEAN)
 
 
-def farthest(backend: Backend, chunk: Chunk, centers: np.ndarray, m: int, metric: Metric) -> Top:
+def farthest(backend: Backend, chunk: Chunk, centers: Array, m: int, metric: Metric) -> Top:
     return reduce(Top.merge, (backend.farthest(part, centers, m, metric) for part in backend.blocks(chunk)))

@@ -39,11 +39,13 @@ class Medians:
     terms: np.ndarray  # f64 [2, 1]: cost of the assignment to the centres before
     pruning: Pruning
     drift: Drift
+    moved: int = 0  # rows, in the last iteration
 
 
 class Stage(NamedTuple):
     centers: Centers
     brackets: Brackets | None
+    medians: bool  # whether rows are selected in the same pass
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,12 @@ class Placed:
 
     moves: Moves
     cost: Cost
+    middles: tuple[np.ndarray, np.ndarray] | None  # of the clusters that changed; of all rows only, which never merge
     ranks: Ranks | None
-
-    @property
-    def moved(self) -> int:
-        return self.moves.moved
-
-    @property
-    def scored(self) -> int:
-        return self.moves.scored
 
     def merge(self, other: Placed) -> Placed:
         ranks = None if self.ranks is None or other.ranks is None else self.ranks.merge(other.ranks)
-        return Placed(self.moves.merge(other.moves), self.cost.merge(other.cost), ranks)
+        return Placed(self.moves.merge(other.moves), self.cost.merge(other.cost), None, ranks)
 
 
 @final
@@ -95,16 +90,15 @@ class Median:
     def begin(self, backend: Backend, params: Medians) -> Stage:
         centers = backend.pack(params.centers, self.frame, self.layout, params.drift)
         brackets = None if self.search is None else self.search.ask()
-        return Stage(centers._replace(bounds=params.pruning.bounds), brackets)
+        return Stage(centers._replace(bounds=params.pruning.bounds), brackets, self.search is None)
 
     def partial(self, backend: Backend, chunk: Chunk, stage: Stage) -> Placed:
-        moves = backend.relabel(chunk, stage.centers)
-        cost = backend.cost(chunk, stage.centers.host, Metric.MANHATTAN)
-        return Placed(moves, cost, None if stage.brackets is None else ranks(backend, chunk, stage.brackets))
+        found = backend.place(chunk, stage.centers, stage.medians)
+        return Placed(*found, None if stage.brackets is None else ranks(backend, chunk, stage.brackets))
 
     def solve(self, source: Source, delta: Placed, params: Medians) -> Medians:
         """Medians of the rows' new labels; clusters left without mass are given the farthest rows."""
-        pruning = params.pruning.after(delta, source.n_rows)
+        pruning = params.pruning.after(delta.moves.moved, delta.moves.scored, source.n_rows)
         relocated = self._relocate(source, delta, params.centers)
         centers = self._medians(source, delta, params.centers, relocated)
         drift = Drift.none(self.layout)
@@ -115,7 +109,7 @@ class Median:
             if drift.other.max() > WORN * self.frame.largest:
                 pruning, drift = pruning.anew(), Drift.none(self.layout)
         total = delta.cost.total
-        return Medians(centers, np.array([[total.hi], [total.lo]]), pruning, drift)
+        return Medians(centers, np.array([[total.hi], [total.lo]]), pruning, drift, delta.moves.moved)
 
     def change(self, old: np.ndarray, new: np.ndarray) -> DD:
         """Change of the cost between two assignments, from their terms."""
@@ -128,7 +122,7 @@ class Median:
             return f"inertia fell by {before - after}, less than {tol} of it"
         return None
 
-    def report(self, params: Medians) -> Medians:
+    def report(self, backend: Backend, params: Medians) -> Medians:
         """The parameters as the user gets them: centres rounded once to the rows' dtype."""
         rounded = params.centers.astype(self.dtype).astype(np.float64)
         return replace(params, centers=rounded, drift=self._moved(params, rounded))
@@ -139,7 +133,7 @@ class Median:
 
     def finish(self, source: Source, params: Medians) -> Final:
         """One more assignment, to `params.centers`: its cost, and the same in terms."""
-        stage = self.begin(source.backend, params)._replace(brackets=None)
+        stage = self.begin(source.backend, params)._replace(brackets=None, medians=False)
         return self.measure(source, params, source.fold(self.partial, stage))
 
     def _moved(self, params: Medians, centers: np.ndarray) -> Drift:
@@ -150,10 +144,13 @@ class Median:
         if self.search is not None:
             one, two = self._searched(self.search, source, delta, old.shape, relocated)
         else:
-            changed = delta.moves.flow > 0
-            changed[relocated] = True
+            assert delta.middles is not None
+            one, two = delta.middles
             source.n_passes += 1
-            one, two = source.backend.middles(source.whole, source.rows("label"), changed)
+            if len(relocated):
+                changed = np.isin(np.arange(len(old)), relocated)
+                again = source.backend.middles(source.whole, source.rows("label"), changed)
+                one, two = (np.where(changed[:, None], *pair) for pair in zip(again, (one, two), strict=True))
         centers = middle(one, two, self.lower)
         return np.where(np.isnan(centers), old, centers)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from ..backends.base import Bounds
 from ..backends.layout import divides
@@ -15,16 +14,6 @@ DIVIDED = 0.2  # the same for rows, where a cell tells the label at the cost of 
 CALM = 0.02  # share of rows: once half as many move, bounds are tried in place of cells
 HELPLESS = 0.5  # share of rows that cells leave to be scored, from which on they are no reason to wait for that
 RETRY = 8  # iterations without bounds after which they are tried again
-
-
-class Counted(Protocol):
-    """A statistic that tells how many rows moved, and how many neither bounds nor cells settled."""
-
-    @property
-    def moved(self) -> int: ...
-
-    @property
-    def scored(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -52,16 +41,17 @@ class Pruning:
     def anew(self) -> Pruning:
         return replace(self, bounds=Bounds.MAKE)
 
-    def after(self, delta: Counted, rows: int) -> Pruning:
+    def after(self, moved: int, scored: int, rows: int) -> Pruning:
+        """Once so many of the rows moved, and so many were settled neither by bounds nor by cells."""
         if self.bounds == Bounds.NONE:
-            if self.plain and delta.scored > HELPLESS * rows:
-                return self.plain.after(delta, rows)
+            if self.plain and scored > HELPLESS * rows:
+                return self.plain.after(moved, scored, rows)
             first = self.moved == float("inf")
             if first and self.worth <= 0.5:
-                return replace(self, moved=delta.moved)
+                return replace(self, moved=moved)
             late = self.plain is None and self.without + 1 >= RETRY
-            again = first or late or 2 * delta.moved <= self.moved
+            again = first or late or 2 * moved <= self.moved
             return self.anew() if again else replace(self, without=self.without + 1)
-        if self.bounds == Bounds.KEEP and delta.scored > self.worth * rows:
-            return replace(self, bounds=Bounds.NONE, moved=delta.moved, without=0)
+        if self.bounds == Bounds.KEEP and scored > self.worth * rows:
+            return replace(self, bounds=Bounds.NONE, moved=moved, without=0)
         return replace(self, bounds=Bounds.KEEP)

@@ -26,7 +26,7 @@ class Fit(NamedTuple):
 
 
 class Objective(Protocol):
-    """What centres are and what an assignment costs: `Mean`, `Median`. Parameters have `terms`, statistics `moved`."""
+    """What centres are and what an assignment costs: `Mean`, `Median`. Parameters have `terms` and `moved`."""
 
     def begin(self, backend: Backend, params: Any, /) -> Any:
         """What `partial` needs of the parameters."""
@@ -41,7 +41,7 @@ class Objective(Protocol):
 
     def converged(self, old: Any, new: Any, tol: float, /) -> str | None: ...
 
-    def report(self, params: Any, /) -> Any: ...
+    def report(self, backend: Backend, params: Any, /) -> Any: ...
 
     def measure(self, source: Source, params: Any, delta: Any, /) -> Final: ...
 
@@ -70,13 +70,13 @@ def iterate(
         if told is not None:
             inertia = _loss(told.cost.total + objective.change(told.terms, params.terms))
             seconds = time.perf_counter() - began
-            _tell(verbose, progress.Iteration(run, n_iter, max_iter, inertia, delta.moved, source.n_rows, seconds))
-        reason = "strict convergence" if delta.moved == 0 else objective.converged(old, params, tol)
+            _tell(verbose, progress.Iteration(run, n_iter, max_iter, inertia, params.moved, source.n_rows, seconds))
+        reason = "strict convergence" if params.moved == 0 else objective.converged(old, params, tol)
         if reason:
             converged = True
             _say(verbose, f"Converged at iteration {n_iter - 1}: {reason}.")
             break
-    reported = objective.report(params)
+    reported = objective.report(source.backend, params)
     final = objective.finish(source, reported)
     changes.append(objective.change(params.terms, final.terms))
     return Fit(reported, final.cost, n_iter, converged, _history(final.cost.total, changes))

@@ -50,4 +50,4 @@ def label(source: Source, centers: np.ndarray, metric: Metric = Metric.EUCLIDEAN
 def _label(backend: Backend, chunk: Chunk, centers: Centers) -> Cost:
     for part in backend.blocks(chunk):
         part.rows["label"][...] = nearest(backend, part, centers)
-    return backend.cost(chunk, centers.host, centers.frame.metric)
+    return backend.cost(chunk, centers.given, centers.frame.metric)

@@ -56,7 +56,7 @@ def _nearer(backend: Backend, chunk: Chunk, stage: Centers, first: int) -> None:
     """Fold new candidates, numbered from `first`, into the rows' costs and labels."""
     for part in backend.blocks(chunk):
         label = backend.nearest(part.X, stage)
-        cost = backend.costs(part.X, stage.host, label, stage.frame.metric)
+        cost = backend.costs(part.X, stage.given, label, stage.frame.metric)
         better = cost < part.rows["cost"]
         part.rows["cost"][better] = cost[better]
         part.rows["label"][better] = label[better] + first

@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Protocol, final
 
 import numpy as np
 
-from ..backends.kernels import sketch, solve
+from ..backends.kernels import sketch
 from ..backends.layout import Layout
 from ..backends.metric import Metric
 from ..backends.statistics import Cost
@@ -71,8 +71,8 @@ class MeanUpdate:
         self, batch: Source, running: Running, random_state: np.random.RandomState
     ) -> tuple[Running, Cost]:
         seen, centers = _seen(batch, running.centers), running.centers
-        means, mass = np.empty_like(centers), np.empty(len(centers))
-        solve.means(seen.delta.sums, centers, means, mass)
+        found = batch.backend.means(seen.delta.sums, centers, np.zeros(centers.shape[1]))
+        means, mass = batch.backend.to_host(found.centers), found.mass
         counts = running.counts + mass
         rate = np.divide(mass, counts, out=np.zeros_like(mass), where=mass > 0)[:, None]
         centers = np.where(rate == 1, means, centers + rate * (means - centers))

@@ -26,7 +26,7 @@ FUNCTIONS = (
     "abs arange ascontiguousarray asarray bincount concatenate cumsum empty flatnonzero full log maximum minimum "
     "sort stack where zeros"
 ).split()
-METHODS = "all any astype copy get max min ravel reshape set sum".split()
+METHODS = "all any astype copy get max min ravel reshape set sum view".split()
 ATTRIBUTES = "T dtype flags itemsize nbytes ndim shape size device".split()
 NVRTC = "NVRTCError compileProgram createProgram destroyProgram getCUBIN getPTX getProgramLog getSupportedArchs getVersion".split()
 NAMES = [
@@ -286,7 +286,7 @@ def _define_operators():
         setattr(ndarray, f"__{op}__", binary(f"__{op}__"))
     for op in "neg abs invert".split():
         setattr(ndarray, f"__{op}__", unary(f"__{op}__"))
-    for name in "all any max min ravel reshape".split():
+    for name in "all any max min ravel reshape view".split():
         setattr(ndarray, name, method(name))
     for name in "dtype flags itemsize nbytes ndim shape size".split():
         setattr(ndarray, name, property(operator.attrgetter(f"_a.{name}")))

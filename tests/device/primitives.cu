@@ -33,10 +33,14 @@ extern "C" __global__ void __launch_bounds__(256) products(
     for (int i = 0; i < 4; i++) sum[(lane / 4 + (i >> 1) * 8) * 8 + lane % 4 * 2 + (i & 1)] = own[i];
 }
 
-extern "C" __global__ void __launch_bounds__(256) lanes(const int32_t* x, int32_t* swapped, uint32_t* votes, int32_t* all) {
+extern "C" __global__ void __launch_bounds__(256) lanes(
+    const int32_t* x, int32_t* swapped, uint32_t* votes, int32_t* all, int32_t* told) {
     const int lane = lane_id();
     if (threadIdx.x >= 32) return;
     for (int bits = 1, i = 0; bits < 32; bits <<= 1, i++) swapped[32 * i + lane] = __shfl_xor_sync(ALL_LANES, x[lane], bits);
     votes[lane] = __ballot_sync(ALL_LANES, x[lane] > 0);
     all[lane] = __all_sync(ALL_LANES, x[lane] > -1000);
+    told[lane] = x[lane];
+    __syncwarp();
+    told[lane] = __shfl_sync(ALL_LANES, told[lane], 9);
 }

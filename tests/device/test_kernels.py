@@ -96,7 +96,7 @@ def labels_of(X, centers, metric, frame=None):
     """Labels by the kernels."""
     from gpuclust.backends import cuda_labels, cuda_memory
 
-    packed = cuda_labels.pack(centers, frame or Frame.around(centers, X.dtype, metric))
+    packed = cuda_labels.pack(cuda_memory.send(centers), frame or Frame.around(centers, X.dtype, metric))
     return cuda_labels.nearest(cuda_memory.send(X), packed).get()
 
 
@@ -273,21 +273,53 @@ def test_rows_without_a_label_are_told(rng):
     counts = cuda_moves.count(cuda_memory.send(new), cuda_memory.send(old), 2)
     assert counts.get().tolist() == [1, 0, 0, 0, 2]
     with pytest.raises(ValueError, match="2 rows hold NaN or infinity that was not there at the first read"):
-        cuda_moves.flow(counts, 2)
+        cuda_moves.flow(counts.get())
+
+
+def check_means(rng, k, levels, d):
+    """Means on the device are those of the CPU, bit for bit; some clusters have no mass."""
+    from gpuclust.backends import cuda_memory, cuda_solve
+    from gpuclust.backends.cpu import CPUBackend
+    from gpuclust.backends.statistics import Delta
+
+    scale = 2.0 ** -(20.0 * np.arange(levels))[:, None]
+    sums, delta = (rng.normal(size=(k, levels, d + 1)) * scale for _ in range(2))
+    sums[:, 0, d] = 3 + rng.random(k)
+    sums[::3, :, d], delta[::3, :, d] = 0, 0
+    old, origin = rng.normal(size=(k, d)), rng.normal(size=d)
+    counts = rng.integers(0, 99, 2 * k + 1)
+    counts[-1] = 0
+    there = [cuda_memory.send(each) for each in (sums, old, delta, counts)]
+    for given, moved in ((Delta(delta, 0), int(counts[:k].sum())), (None, 0)):
+        expected = CPUBackend().means(sums, old, origin, given)
+        found = cuda_solve.means(*there[:2], origin, given and Delta(there[2], there[3]))
+        for mine, theirs in zip((found.sums.get(), found.centers.get(), *found[2:5]), expected[:5], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert found.moved == moved
+    assert np.isfinite(expected.centers).all() and (expected.centers[::3] == old[::3]).all()
+
+
+@pytest.mark.usefixtures("schedule")
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 2, 31), (5, 3, 32), (3, 4, 97)], ids=str)
+def test_means_are_those_of_the_cpu(rng, shape):
+    check_means(rng, *shape)
 
 
 def medians_of(X, label, wanted):
     from gpuclust.backends import cuda_medians, cuda_memory
 
-    return cuda_medians.middles(cuda_memory.send(X), cuda_memory.send(label), wanted)
+    out = cuda_memory.send(np.zeros((2, len(wanted), X.shape[1])))
+    cuda_medians.middles(cuda_memory.send(X), cuda_memory.send(label), cuda_memory.send(wanted), out)
+    return out.get()
 
 
 @pytest.mark.usefixtures("schedule")
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 3), (300, 3, 33), (257, 40, 2), (130, 2, 65)], ids=str)
 def test_middle_values(rng, shape, dtype, monkeypatch):
-    from gpuclust.backends import cuda_medians
+    from gpuclust.backends import cuda_medians, cuda_memory
 
     monkeypatch.setattr(cuda_medians, "ITEM_ROWS", 50)
+    monkeypatch.setattr(cuda_memory, "TILE_BYTES", 1 << 18)  # a few clusters
     n, k, d = shape
     for kind in ("normal", "few values", "extremes", "zeros"):
         X = rng.normal(size=(n, d)).astype(dtype)
@@ -441,7 +473,15 @@ FAULTS = {
     "a block's first place": ("moves", "entered[r] + (room ? own[now[i]] : 0)", "entered[r]"),
     "counts of a block not yet complete": ("moves", "        }\n        __syncthreads();\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own", "        }\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own"),
     "counts of a block cleared in use": ("moves", "            group[there] = old;\n        }\n        __syncthreads();", "            group[there] = old;\n        }"),
-    "errors of additions forgotten": ("totals", "sum.low + ((sum.high - (s - b)) + (value - b))", "sum.low"),
+    "errors of additions forgotten": ("totals", "sum = added(sum, other.high);", "sum.high += other.high;"),
+    "the mean of a cluster without mass": ("solve", "out[j * d + f] = mass.high > 0.0 ? mean : before;", "out[j * d + f] = mean;"),
+    "a mean rounded twice": ("solve", "q + (fma(-q, mass.high, sum.high) + (sum.low - q * mass.low)) / mass.high", "q"),
+    "the way of a cluster without mass": ("solve", "step = mass.high > 0.0 ? mean - before : 0.0;", "step = mean - before;"),
+    "sums read before they are there": ("solve", "        __syncwarp();\n", ""),
+    "terms of features behind the last one": ("solve", "d - first < 32 ? (int)(d - first) : 32", "d - first < 32 ? (int)(d - first) - 1 : 32"),
+    "the lower pieces of the terms": ("solve", "low += s.low + error;", "low += s.low;"),
+    "the cost about another origin": ("solve", "const Pair c = sum_of(center, -origin)", "const Pair c = sum_of(center, 0.0)"),
+    "a count of another cluster": ("solve", "(double)counts[j]", "(double)counts[k + j]"),
     "the last warp's share": ("totals", "warp < 8", "warp < 7"),
     "shares not yet there": ("totals", "    __syncthreads();\n    if (threadIdx.x) return;", "    if (threadIdx.x) return;"),
     "rows that leave": ("moves", "leaves ? -sum[b] : sum[b]", "sum[b]"),
@@ -452,10 +492,13 @@ FAULTS = {
     "counts not yet cleared": ("medians", "own[bin] = 0;\n    __syncthreads();", "own[bin] = 0;"),
     "counts not yet complete": ("medians", "    __syncthreads();\n    for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)\n        if", "    for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)\n        if"),
     "counts not cleared": ("medians", "own[bin] = 0;", ""),
-    "the rank's digit": ("medians", "bins[digit * LANES] <= left", "bins[digit * LANES] < left"),
+    "the rank's digit": ("medians", "own[digit * LANES] <= left", "own[digit * LANES] < left"),
     "negative values": ("medians", "return bits & 0x80000000u ? ~bits : bits | 0x80000000u;", "return bits;"),
     "the upper middle": ("medians", "if (key > low && key < least)", "if (key >= low && key < least)"),
     "features of the last group": ("medians", "    if (f < d) {\n", "    {\n"),
+    "items of clusters before the first slot": ("medians", "number += s.from ? s.items[s.from - 1] : 0;", ""),
+    "a cluster's later items": ("medians", "(number - (low ? s.items[low - 1] : 0)) * s.size", "number * 0"),
+    "counts of the digit before": ("medians", "bins[slot * slot_bins + e] = 0;", ";"),
     "rows not yet staged": ("trials", "        }\n        __syncthreads();\n", "        }\n"),
     "rows staged over others": ("trials", "        __syncthreads();\n        for (int e", "        for (int e"),
     "rows of two blocks": ("trials", "if (same) share += other;", "share += other;"),
@@ -472,7 +515,7 @@ FEW = [(130, 47, 40), (300, 5, 33), (261, 33, 70), (300, 47, 2)]  # centres
 
 def exercise(machine, rng, where):
     """What the kernels of a file do, in a few shapes, each under another schedule and on another GPU."""
-    from gpuclust.backends import cuda_kernels
+    from gpuclust.backends import cuda_kernels, cuda_medians, cuda_memory
 
     cases = FEW if where == "few" else CASES
     for machine.schedule, (n, k, d), gpu in zip(emulator.SCHEDULES, cases, GPUS, strict=True):
@@ -498,6 +541,8 @@ def exercise(machine, rng, where):
                     check_costs(X, centers, label, metric)
         if where in ("tensor", "tensor.cuh", "hopper"):
             check_far_centers(rng)
+        elif where == "solve":
+            check_means(rng, 9, 4, d)
         elif where == "totals":
             check_total(rng, 1000 * d)
         elif where == "moves":
@@ -505,7 +550,8 @@ def exercise(machine, rng, where):
             check_sums(rng.normal(size=(5000, 1)).astype(np.float32), None, now, np.full_like(now, -1), 2, 1, 0.0)
             check_sums(X, rng.uniform(0, 3, n), label, old, k, levels=6, step=12.0)
         elif where == "medians":
-            check_middles(X, label, np.ones(k, bool))
+            cuda_medians.ITEM_ROWS, cuda_memory.TILE_BYTES = 50, 1 << 18
+            check_middles(X, np.minimum(label // 30, k - 2), np.ones(k, bool))
         elif where == "nearest":
             X[n // 2, d - 1] = np.nan
             assert labels_of(X, centers, Metric.EUCLIDEAN)[n // 2] == -1

@@ -37,19 +37,34 @@ def test_a_kernel_keeps_the_shared_memory_that_it_once_needed(machine, rng):
 
     for d in (128, 64, 128):
         X = rng.normal(size=(40, d)).astype(np.float32)
-        packed = cuda_labels.pack(X[:3].astype(np.float64), Frame.around(X[:3].astype(np.float64), X.dtype))
+        centers = X[:3].astype(np.float64)
+        packed = cuda_labels.pack(device_array(sys.modules["cupy"], centers), Frame.around(centers, X.dtype))
         label = cuda_labels.nearest(device_array(sys.modules["cupy"], X), packed)
         assert label[:3].get().tolist() == [0, 1, 2]
 
 
-def test_an_iteration_crosses_once_each_way(machine, rng):
-    """Centres to the device, their sums and counts back: nothing else waits."""
-    X, crossings = blobs(rng, 4000, 8, np.float32), []
+@pytest.mark.parametrize("estimator,crossings", [(KMeans, [0, 1, 0]), (KMedians, [1, 1, 0])])
+def test_an_iteration_waits_once(machine, rng, estimator, crossings):
+    """For one record; the centres of K-Means never leave the device, those of K-Medians are sent."""
+    X, found = blobs(rng, 4000, 8, np.float32), []
     for iterations in (3, 4):
         machine.h2d = machine.d2h = machine.waits = 0
-        assert fit(X, init=X[:12], device="cuda", max_iter=iterations, tol=0).n_iter_ == iterations
-        crossings.append(np.array([machine.h2d, machine.d2h, machine.waits]))
-    assert (crossings[1] - crossings[0]).tolist() == [1, 1, 0]
+        assert fit(X, estimator=estimator, init=X[:12], device="cuda", max_iter=iterations, tol=0).n_iter_ == iterations
+        found.append(np.array([machine.h2d, machine.d2h, machine.waits]))
+    assert (found[1] - found[0]).tolist() == crossings
+
+
+@pytest.mark.parametrize("estimator", [KMeans, KMedians])
+def test_iterations_need_no_more_memory_than_the_first(machine, rng, estimator):
+    from gpuclust.backends import cuda_memory
+
+    X, peaks = blobs(rng, 4000, 8, np.float32), []
+    for iterations in (2, 6):
+        cuda_memory._sent.cache_clear()
+        before = machine.peak = machine.live
+        fit(X, estimator=estimator, init=X[:12], device="cuda", max_iter=iterations, tol=0)
+        peaks.append(machine.peak - before)
+    assert peaks[0] == peaks[1]
 
 
 def test_no_array_of_rows_by_centres(machine, rng, monkeypatch):

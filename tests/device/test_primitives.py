@@ -77,10 +77,11 @@ def test_lanes_of_a_warp(run, rng):
     x = rng.integers(-9, 9, 32).astype(np.int32)
     for all_ in (True, False):
         x[7] = 1 if all_ else -1000
-        swapped, votes, every = run(
-            "lanes", x, np.zeros((5, 32), np.int32), np.zeros(32, np.uint32), np.zeros(32, np.int32)
+        swapped, votes, every, told = run(
+            "lanes", x, np.zeros((5, 32), np.int32), np.zeros(32, np.uint32), *np.zeros((2, 32), np.int32)
         )[1:]
         lane = np.arange(32)
+        assert told.tolist() == [x[9]] * 32
         np.testing.assert_array_equal(swapped, [x[lane ^ bits] for bits in (1, 2, 4, 8, 16)])
         assert set(votes.tolist()) == {sum(int(v > 0) << i for i, v in enumerate(x))}
         assert (every != 0).tolist() == [all_] * 32

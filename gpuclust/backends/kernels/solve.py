@@ -26,20 +26,25 @@ def _product(a, b):
 
 
 @njit(cache=True, nogil=True)
-def means(sums, old, out, mass):
-    """out f64 [k, d] OUT <- sums / mass, rounded once; rows without mass keep `old`. sums f64 [k, K, d + 1]."""
+def means(sums, old, out, mass, way):
+    """out f64 [k, d] OUT <- sums / mass, rounded once; rows without mass keep `old`. sums f64 [k, K, d + 1].
+
+    way f64 [k] OUT <- the squared distance from `old`, summed in feature order.
+    """
     k, d = old.shape
     hi, lo = np.empty(d + 1), np.empty(d + 1)
     for j in range(k):
         _totals(sums[j], hi, lo)
         m, m_lo = hi[d], lo[d]
-        mass[j] = m
+        mass[j], way[j] = m, 0.0
         if not m > 0.0:
             out[j] = old[j]
             continue
         for f in range(d):
             q = hi[f] / m
             out[j, f] = q + (fma(-q, m, hi[f]) + (lo[f] - q * m_lo)) / m
+            step = out[j, f] - old[j, f]
+            way[j] += step * step
 
 
 @njit(cache=True, nogil=True)

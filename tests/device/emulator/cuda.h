@@ -320,6 +320,11 @@ template <class T>
 inline T __shfl_xor_sync(uint32_t mask, T value, int bits, LINE) {
     return emulator::exchange(mask, value, [=](int lane) { return lane ^ bits; }, line);
 }
+template <class T>
+inline T __shfl_sync(uint32_t mask, T value, int from, LINE) {
+    return emulator::exchange(mask, value, [=](int) { return from; }, line);
+}
+inline void __syncwarp(uint32_t mask = 0xffffffffu, LINE) { emulator::exchange(mask, 0, [](int lane) { return lane; }, line); }
 inline uint32_t __ballot_sync(uint32_t mask, int vote, LINE) {
     uint32_t votes = 0;
     emulator::exchange(mask, vote, [&](int lane) { return lane; }, line);

@@ -77,6 +77,21 @@ __device__ __forceinline__ int64_t warp_count() { return thread_count() >> 5; }
 template <class T>
 __device__ __forceinline__ bool finite(T x) { return x - x == T(0); }
 
+// A number of twice the digits: high + low, which are not added up.
+struct Pair {
+    double high, low;
+};
+
+// a + b exactly (Knuth's two-sum).
+__device__ __forceinline__ Pair sum_of(double a, double b) {
+    const double s = a + b, t = s - a;
+    return Pair{s, (a - (s - t)) + (b - t)};
+}
+__device__ __forceinline__ Pair added(Pair sum, double value) {
+    const Pair s = sum_of(sum.high, value);
+    return Pair{s.high, sum.low + s.low};
+}
+
 // The definition of a cost: a sum over the features in order, in float64, one rounding for each operation.
 template <bool L1>
 __device__ __forceinline__ double with_term(double cost, double x, double center) {

@@ -2,15 +2,6 @@
 // practice whatever the grid.
 #include "common.cuh"
 
-struct Pair {
-    double high, low;
-};
-
-// The exact error of high + value joins the low part (Knuth's two-sum).
-__device__ __forceinline__ Pair added(Pair sum, double value) {
-    const double s = sum.high + value, b = s - sum.high;
-    return Pair{s, sum.low + ((sum.high - (s - b)) + (value - b))};
-}
 __device__ __forceinline__ Pair added(Pair sum, Pair other) {
     sum = added(sum, other.high);
     return Pair{sum.high, sum.low + other.low};
