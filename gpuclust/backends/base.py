@@ -113,6 +113,10 @@ class Backend(ABC):
     @abstractmethod
     def free_bytes(self) -> int: ...
 
+    def kept(self, X: Array, frame: Frame) -> dict[str, Array]:
+        """What assignments read in place of all rows X, one entry a row, where it pays to make that once."""
+        return {}
+
     # routines on a chunk
     @abstractmethod
     def scan(self, chunk: Chunk, origin: np.ndarray) -> Scan:

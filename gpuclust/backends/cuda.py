@@ -22,6 +22,7 @@ from . import cuda_seeding as seeding
 from . import cuda_solve as solve
 from . import cuda_staging as staging
 from . import cuda_sums as sums
+from . import cuda_tensor as tensor
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
 from .cuda_memory import TILE_BYTES, constant, free_bytes, place, reserve, send, there, tiles
@@ -104,6 +105,11 @@ class CUDABackend(Backend):
         return free_bytes()
 
     @on_device
+    def kept(self, X: Array, frame: Frame) -> dict[str, Array]:
+        image = tensor.kept(X, frame)
+        return {} if image is None else image._asdict()
+
+    @on_device
     def scan(self, chunk: Chunk, origin: np.ndarray) -> Scan:
         return sums.scan(chunk.X, chunk.weight, origin)
 
@@ -118,7 +124,7 @@ class CUDABackend(Backend):
         """Every row is scored anew. A row counts as moved until its sums and its label are both written."""
         k, label, magic = len(centers.given), chunk.rows["label"], constant(centers.frame.magic)
         delta, counts = cupy.zeros((k, *magic.shape)), cupy.zeros(2 * k + 1, np.int64)
-        new = labels.nearest(chunk.X, centers.packed)
+        new = labels.nearest(chunk.X, centers.packed, _kept(chunk))
 
         def step(start: int, stop: int) -> None:
             now, own = new[start:stop], label[start:stop]
@@ -210,3 +216,10 @@ class CUDABackend(Backend):
     def distances(self, X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
         return labels.distances(X, centers, dtype, metric)
 
+
+
+def _kept(chunk: Chunk) -> tensor.Image | None:
+    """The image of a chunk's rows that `CUDABackend.kept` made."""
+    if "image" not in chunk.rows:
+        return None
+    return tensor.Image(chunk.rows["image"], chunk.rows["stats"])

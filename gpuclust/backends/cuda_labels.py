@@ -66,19 +66,22 @@ def kind(metric: Metric, *arrays: Any) -> str:
     return "_".join(["l1" if metric.l1 else "l2", *(f"f{8 * np.dtype(array).itemsize}" for array in arrays)])
 
 
-def nearest(X: Array, packed: PackedCenters) -> Array:
-    """Index of the nearest centre, i32 [n]; -1 where a value is not finite."""
+def nearest(X: Array, packed: PackedCenters, kept: tensor.Image | None = None) -> Array:
+    """Index of the nearest centre, i32 [n]; -1 where a value is not finite. What is kept is the image of X."""
     label = cupy.empty(len(X), np.int32)
 
     def step(start: int, stop: int) -> None:
-        _nearest(X[start:stop], packed, label[start:stop])
+        part = None if packed.halves is None or kept is None else kept.part(start, stop)
+        _nearest(X[start:stop], packed, part, label[start:stop])
 
-    halves = 0 if packed.halves is None else packed.halves.plan.row_bytes + 12
-    tiles(len(X), 4 * packed.rows.shape[1] + 12 + halves, step)
+    halves = 0 if packed.halves is None else 12 + (0 if kept else packed.halves.plan.row_bytes)
+    tiles(len(X), 4 * packed.rows.shape[1] + 12 + halves, step, tensor.UNIT if kept else 1)
     return label
 
 
-def _nearest(X: Array, packed: PackedCenters, label: Array) -> tuple[Array, tensor.Rest | None]:
+def _nearest(
+    X: Array, packed: PackedCenters, image: tensor.Image | None, label: Array
+) -> tuple[Array, tensor.Rest | None]:
     """label i32 [n] <- the same for a tile of rows.
 
     Returns how many rows float32 could not decide, i32 [1], and those that half precision could not.
@@ -86,7 +89,8 @@ def _nearest(X: Array, packed: PackedCenters, label: Array) -> tuple[Array, tens
     (n, d), k, pitch = X.shape, packed.exact.shape[1], packed.rows.shape[1]
     rest = None
     if packed.halves is not None:
-        rest = tensor.label(X, packed.halves, k, packed.shift, packed.scale, label)
+        image = image or tensor.image(X, packed.halves.plan, packed.shift, packed.scale)
+        rest = tensor.label(image, n, packed.halves, k, label)
     norm, row, limit = cupy.empty(n, np.float32), cupy.empty(n, np.int32), cupy.empty(n, np.float32)
     doubts, slack, which = cupy.zeros(1, np.int32), packed.slack, (*tensor.listed(rest), n)
     doubt, form, placed = (doubts, row, limit), kind(packed.metric, X.dtype), (packed.shift, packed.scale)
@@ -95,11 +99,11 @@ def _nearest(X: Array, packed: PackedCenters, label: Array) -> tuple[Array, tens
         args = (X, n, d, *placed, packed.columns, k, wide, slack, norm, label, *doubt)
         launch(f"few.score_f{8 * X.dtype.itemsize}", blocks_of(n), args, shared=4 * d * wide + STAGED)
     else:
-        image = cupy.empty((padded(n, TILE), pitch), np.float32)
-        launch(f"nearest.prepare_{form}", blocks_of(4 * n), (*which, X, d, *placed, image, pitch, norm))
+        floats = cupy.empty((padded(n, TILE), pitch), np.float32)
+        launch(f"nearest.prepare_{form}", blocks_of(4 * n), (*which, X, d, *placed, floats, pitch, norm))
         launch(
             f"nearest.score_{kind(packed.metric)}", padded(n, TILE) // TILE,
-            (*which, image, packed.rows, k, pitch, norm, slack, label, *doubt), shared=STAGES + BESTS,
+            (*which, floats, packed.rows, k, pitch, norm, slack, label, *doubt), shared=STAGES + BESTS,
         )  # fmt: skip
     known = (*placed, norm, packed.columns, packed.exact, k, slack)
     launch(f"nearest.recheck_{form}", blocks_of(n), (*which, *doubt, X, d, *known, label))

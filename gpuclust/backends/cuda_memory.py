@@ -94,8 +94,8 @@ def reserve(make: Callable[[], R], needed: int, rows: int) -> R:
     )
 
 
-def tiles(n: int, row_bytes: int, step: Callable[[int, int], R]) -> list[R]:
-    """`step(start, stop)` over [0, n) in tiles of at most `TILE_BYTES`.
+def tiles(n: int, row_bytes: int, step: Callable[[int, int], R], unit: int = 1) -> list[R]:
+    """`step(start, stop)` over [0, n) in tiles of at most `TILE_BYTES` (or one unit); starts are multiples of `unit`.
 
     A step that finds the device full is repeated with half the rows: before its last allocation it may only
     leave what repeating it writes again.
@@ -103,10 +103,10 @@ def tiles(n: int, row_bytes: int, step: Callable[[int, int], R]) -> list[R]:
     Raises
     ------
     DeviceMemoryError
-        If a single row does not fit.
+        If a single unit does not fit.
     """
     out: list[R] = []
-    rows, start = max(1, min(n, TILE_BYTES // row_bytes)), 0
+    rows, start = _units(min(n, TILE_BYTES // row_bytes), unit), 0
     while start < n:
         stop = min(start + rows, n)
         try:
@@ -115,14 +115,18 @@ def tiles(n: int, row_bytes: int, step: Callable[[int, int], R]) -> list[R]:
             continue
         except (cupy.cuda.memory.OutOfMemoryError, DeviceMemoryError):
             pass
-        if stop - start == 1:
+        if stop - start <= unit:
             raise DeviceMemoryError(
-                f"About {row_bytes} bytes are needed on the GPU for a single row and {free_bytes()} are free."
-                " Free some, or use device='cpu'."
+                f"About {row_bytes} bytes are needed on the GPU for each of {stop - start} rows and {free_bytes()} are"
+                " free. Free some, or use device='cpu'."
             )
-        rows = (stop - start) // 2
+        rows = _units((stop - start) // 2, unit)
         tell_once(cupy.cuda.Device().id)
     return out
+
+
+def _units(rows: int, unit: int) -> int:
+    return max(1, rows // unit) * unit
 
 
 @functools.cache

@@ -8,10 +8,12 @@ import cupy
 import numpy as np
 
 from .cuda_kernels import address, attribute, blocks_of, launch, target
+from .cuda_memory import constant, free_bytes
 from .frame import Frame
 from .statistics import Array
 
 TILE: Final = 128  # rows, and centres, of a tile
+UNIT: Final = 2 * TILE  # rows of an image are padded to as many: `hopper.score` takes two tiles at once
 STAGES: Final = 3  # tiles that are under way at once, by `mma.sync`
 EDGES: Final = 8 * TILE  # bytes of shared memory beside the tiles
 HOPPER_STAGES: Final = 4  # tiles that are under way at once, by `wgmma`
@@ -48,6 +50,17 @@ class Halves(NamedTuple):
     far: Array  # i32 [1]: whether one is too far away for half precision
 
 
+class Image(NamedTuple):
+    """Rows in half precision."""
+
+    image: Array  # fp16 as u16, in tiles; UNIT rows after UNIT rows
+    stats: Array  # f32 [n, 2]: squared norm, and what rounding lost
+
+    def part(self, start: int, stop: int) -> Image:
+        """Some rows; `start` is a multiple of UNIT."""
+        return Image(self.image[start:], self.stats[start:stop])
+
+
 class Rest(NamedTuple):
     """Rows that are still to be decided: the first `count` of `row`."""
 
@@ -70,11 +83,16 @@ def plan(d: int, shared: int, arch: str) -> Plan:
     return resident if resident.shared <= max(half, made.shared) else made
 
 
+def here(d: int) -> Plan:
+    """For the current device."""
+    device = cupy.cuda.Device().id
+    return plan(d, attribute(device, "MaxSharedMemoryPerBlockOptin"), target(device))
+
+
 def halves(centers: Array, frame: Frame, shift: Array) -> Halves:
     """Centres f64 [k, d] and the frame's shift f64 [d], both on the device."""
     k, d = centers.shape
-    device = cupy.cuda.Device().id
-    cut, tiles = plan(d, attribute(device, "MaxSharedMemoryPerBlockOptin"), target(device)), -(-k // TILE)
+    cut, tiles = here(d), -(-k // TILE)
     image, pairs = cupy.empty(tiles * TILE * cut.row_bytes // 2, np.uint16), cupy.empty((tiles * TILE, 2), np.float32)
     far = cupy.zeros(1, np.int32)
     args = (centers, k, d, shift, float(frame.scale), image, cut.parts, cut.chunks, pairs, far)
@@ -82,16 +100,34 @@ def halves(centers: Array, frame: Frame, shift: Array) -> Halves:
     return Halves(cut, image, pairs, far)
 
 
-def label(X: Array, centers: Halves, k: int, shift: Array, scale: np.generic, out: Array) -> Rest:
-    """out i32 [n] <- the labels of the rows X [n, d] that are certain; the others."""
-    (n, d), cut = X.shape, centers.plan
-    pairs = -(-n // (2 * TILE))  # of tiles
-    image, stats = cupy.empty(2 * pairs * TILE * cut.row_bytes // 2, np.uint16), cupy.empty((n, 2), np.float32)
-    rest = Rest(cupy.empty(n, np.int32), cupy.zeros(1, np.int32))
-    args = (X, n, d, shift, scale, image, cut.parts, cut.chunks, stats)
+def image(X: Array, cut: Plan, shift: Array, scale: np.generic) -> Image:
+    """Rows X [n, d] in half precision, centred and scaled."""
+    n, d = X.shape
+    padded = -(-n // UNIT) * UNIT
+    made = Image(cupy.empty((padded, cut.row_bytes // 2), np.uint16), cupy.empty((n, 2), np.float32))
+    args = (X, n, d, shift, scale, made.image, cut.parts, cut.chunks, made.stats)
     launch(f"tensor.halve_f{8 * X.dtype.itemsize}", blocks_of(cut.parts * n), args)
+    return made
+
+
+def kept(X: Array, frame: Frame) -> Image | None:
+    """The image of rows that stay, where it is smaller than they are and takes at most half of what is free."""
+    n, d = X.shape
+    if frame.metric.l1 or d >= WIDEST:
+        return None
+    cut = here(d)
+    if cut.row_bytes > d * X.dtype.itemsize or 2 * n * (cut.row_bytes + 8) > free_bytes():
+        return None
+    return image(X, cut, constant(frame.shift), frame.scale)
+
+
+def label(rows: Image, n: int, centers: Halves, k: int, out: Array) -> Rest:
+    """out i32 [n] <- the labels of the rows that are certain; the others."""
+    cut = centers.plan
+    pairs = -(-n // UNIT)
+    rest = Rest(cupy.empty(n, np.int32), cupy.zeros(1, np.int32))
     known = (centers.image, centers.pairs, centers.far, k, cut.chunks, cut.places)
-    told = (image, stats, n, *known, out, rest.count, rest.row)
+    told = (rows.image, rows.stats, n, *known, out, rest.count, rest.row)
     if cut.hopper:
         blocks = min(pairs, attribute(cupy.cuda.Device().id, "MultiProcessorCount"))
         launch("hopper.score", blocks, told, shared=cut.shared, threads=3 * TILE)

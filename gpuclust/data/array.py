@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.base import Array, Backend, Chunk
+from ..backends.frame import Frame
 from .plan import DEFAULT_CHUNK
 from .source import Source
 
@@ -23,6 +24,7 @@ class ArraySource(Source):
         super().__init__(backend, X.shape[0], X.shape[1], X.dtype)
         self._X, self._weight, self._rows = X, weight, chunk_rows or max(1, X.shape[0])
         self._stays = stays  # results stay on the device, as the data did
+        self._frame: Frame | None = None  # of what the ledger keeps
 
     @property
     def sparse(self) -> bool:
@@ -44,6 +46,11 @@ class ArraySource(Source):
     def whole(self) -> Array | None:
         alone = not self.sparse and self._weight is None and self.n_rows <= min(self._rows, MOST_ROWS)
         return self._X if alone else None
+
+    def keep(self, frame: Frame) -> None:
+        if self._frame is not frame and not self.sparse and self._rows >= self.n_rows:
+            self._frame = frame
+            self._ledger.update(self.backend.kept(self._X, frame))
 
     def placed(self, column: Array) -> Any:
         return column if self._stays else self.backend.to_host(column)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..backends.base import Array, Backend, Chunk
+from ..backends.frame import Frame
 from ..backends.layout import Layout, group_count
 from ..backends.statistics import Statistic
 
@@ -99,6 +100,10 @@ class Source(ABC):
             self.allocate("upper", np.float32, 0)
             self.allocate("lower", np.float32, 0)
             self.allocate("lowers", np.float32, 0, groups if groups > 1 else 0)
+
+    def keep(self, frame: Frame) -> None:
+        """What assignments within a frame read in place of the rows, where those stay on the device."""
+        return
 
     def allocate(self, name: str, dtype: Any, fill: Any, width: int | None = None) -> None:
         """A ledger column (or `width` of them), one entry a row; filled anew where it is there already."""

@@ -70,6 +70,7 @@ class Mean:
         layout = source.layout(centers)
         source.allocate("label", np.int32, -1)
         source.allocate_bounds(layout.groups)
+        source.keep(frame)
         sums = np.zeros((k, *frame.magic.shape))
         centers = np.ascontiguousarray(centers, np.float64)
         objective = cls(frame, layout, source.dtype, frame.inside(np.median(centers, axis=0)))

@@ -54,6 +54,31 @@ def test_an_iteration_waits_once(machine, rng, estimator, crossings):
     assert (found[1] - found[0]).tolist() == crossings
 
 
+def test_rows_are_halved_once(machine, rng):
+    """However many starts and iterations; chunk by chunk, each time."""
+    X = blobs(rng, 1500, 20, np.float32)
+    how = {"n_clusters": 6, "init": "random", "n_init": 3, "device": "cuda", "max_iter": 4}
+    models = [fit(X, **how)]
+    assert machine.launches.count("halve_f32") == 1
+    machine.launches.clear()
+    models.append(fit(X, chunk_size=700, **how))
+    assert machine.launches.count("halve_f32") > 9
+    assert_same_bits(*models)
+
+
+def test_rows_are_not_halved_beforehand_where_that_saves_nothing(machine, rng):
+    X = blobs(rng, 1500, 3, np.float32)
+    fit(X, n_clusters=6, device="cuda", max_iter=4)
+    assert machine.launches.count("halve_f32") > 3  # an image of 3 features is larger than they are
+    X = blobs(rng, 1500, 20, np.float32)
+    with_image = fit(X, n_clusters=6, device="cuda", max_iter=4)
+    machine.launches.clear()
+    machine.limit = machine.live + X.nbytes * 5 // 2  # rows and the tiles of a pass, but no image
+    tight = fit(X, n_clusters=6, device="cuda", max_iter=4)
+    assert machine.launches.count("halve_f32") > 3
+    assert_same_bits(with_image, tight)
+
+
 @pytest.mark.parametrize("estimator", [KMeans, KMedians])
 def test_iterations_need_no_more_memory_than_the_first(machine, rng, estimator):
     from gpuclust.backends import cuda_memory
