@@ -232,21 +232,21 @@ def contests(
 def ladder(cupy: Any, name: str, case: Case, repeats: int) -> Iterator[dict[str, Any]]:
     """Our passes one by one: labels, the sums or medians of all rows, seeding."""
     import gpuclust
-    from gpuclust.backends import cuda_labels, cuda_medians, cuda_moves, cuda_tensor
+    from gpuclust.backends import cuda_labels, cuda_medians, cuda_memory, cuda_moves, cuda_tensor
     from gpuclust.backends.frame import Frame
     from gpuclust.backends.metric import Metric
 
     X = draw(cupy, case.n, case.d, seed=7)
     init = X[: case.k].get().astype(np.float64)
     metric = Metric.MANHATTAN if case.l1 else Metric.EUCLIDEAN
-    packed = cuda_labels.pack(init, Frame.around(init, X.dtype, metric))
-    label = cuda_labels.nearest(X, packed)
-
-    sums = cupy.zeros((case.k, 1, case.d + 1))
+    packed = cuda_labels.pack(cuda_memory.send(init), Frame.around(init, X.dtype, metric))
+    kept = None if case.l1 else cuda_tensor.image(X, packed.halves.plan, packed.shift, packed.scale)
+    label = cuda_labels.nearest(X, packed, kept)
+    sums, middles = cupy.zeros((case.k, 1, case.d + 1)), cupy.empty((2, case.k, case.d))
 
     def update() -> Any:
         if case.l1:
-            return cuda_medians.middles(X, label, np.ones(case.k, bool))
+            return cuda_medians.middles(X, label, cupy.full(case.k, True, bool), middles)
         anchors = cupy.full((1, case.d + 1), 1.5 * 2.0**28, np.float64)  # multiples of 2^-24
         return cuda_moves.add_sums(
             cuda_moves.group(label, None, case.k), X, None, anchors, sums
@@ -257,11 +257,12 @@ def ladder(cupy: Any, name: str, case: Case, repeats: int) -> Iterator[dict[str,
         return kind(case.k, n_init=1, max_iter=1, device="cuda", random_state=0).fit(X)
 
     passes: dict[str, Callable[[], Any]] = {
-        "labels": lambda: cuda_labels.nearest(X, packed),
+        "labels": lambda: cuda_labels.nearest(X, packed, kept),
         "update of all rows": update,
     }
     if not case.l1:
-        undecided = cuda_tensor.label(X, packed.halves, case.k, packed.shift, packed.scale, label).count
+        passes["labels and half precision of rows"] = lambda: cuda_labels.nearest(X, packed)
+        undecided = cuda_tensor.label(kept, case.n, packed.halves, case.k, label).count
         yield {"what": "undecided by half precision", "case": name, "share": int(undecided.get()[0]) / case.n}
     if case.n * case.k <= 1 << 31:
         passes["greedy seeding and one iteration"] = seed

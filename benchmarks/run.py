@@ -21,7 +21,7 @@ JOBS: dict[str, list[str]] = {
     "quality": ["quality"],
     "kmedians": ["kmedians"],
 }
-GPU_JOBS = {"gpu": ["gpu"], **JOBS}  # the shortest way to what only a GPU can tell first
+GPU_JOBS = {"rates": ["rates"], "gpu": ["gpu"], **JOBS}  # the shortest way to what only a GPU can tell first
 
 
 def main() -> None:

@@ -45,8 +45,12 @@ def kernels():
 
 def report(kernels, file, arch):
     """Registers and bytes spilled of each kernel of a file."""
+    return measured(kernels, kernels.source(file), f"{file}.cu", arch)
+
+
+def measured(kernels, source, name, arch):
     nvrtc = kernels.nvrtc
-    program = nvrtc.createProgram(kernels.source(file), f"{file}.cu", (), ())
+    program = nvrtc.createProgram(source, name, (), ())
     try:
         nvrtc.compileProgram(program, (f"-arch={arch}", *kernels.OPTIONS, "--ptxas-options=-v"))
         log = nvrtc.getProgramLog(program)
@@ -80,12 +84,32 @@ def test_kernels_keep_to_their_registers(kernels, file, arch):
 def test_the_instructions_that_a_design_rests_on(kernels, kernel, tmp_path):
     """Of sm_90a."""
     file, _, name = kernel.partition(".")
-    (tmp_path / "a.cubin").write_bytes(kernels.compiled(kernels.source(file), file, "sm_90a"))
-    done = subprocess.run([disassembler(), tmp_path / "a.cubin"], capture_output=True, text=True, check=True)
-    code = done.stdout.partition(f".text.{name}:")[2].partition(".section")[0]
-    found = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code)
+    found = disassembled(kernels.compiled(kernels.source(file), file, "sm_90a"), name, tmp_path)
     for opcode, least in OPCODES[kernel].items():
         assert sum(each.startswith(opcode) for each in found) >= least, opcode
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_kernels_of_the_benchmarks_compile(kernels, arch):
+    from benchmarks import rates
+
+    found = measured(kernels, rates.source(), "rates.cu", arch)
+    assert len(found) == 5 and all(registers <= 128 and not spilled for registers, spilled in found.values())
+
+
+def test_bytes_are_compared_four_at_a_time(kernels, tmp_path):
+    from benchmarks import rates
+
+    code = disassembled(kernels.compiled(rates.source(), "rates", "sm_90a"), "tile_bytes", tmp_path)
+    assert sum(each.startswith("VABSDIFF4.U8.ACC") for each in code) >= 64
+
+
+def disassembled(binary, kernel, folder):
+    """The instructions of a kernel."""
+    (folder / "a.cubin").write_bytes(binary)
+    done = subprocess.run([disassembler(), folder / "a.cubin"], capture_output=True, text=True, check=True)
+    code = done.stdout.partition(f".text.{kernel}:")[2].partition(".section")[0]
+    return re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code)
 
 
 def disassembler():
