@@ -1,7 +1,4 @@
-"""Sums on CUDA that do not depend on their order, and the first scan.
-
-Array operations only, one rounding each: no compiler can contract a * b + c.
-"""
+"""Sums on CUDA that do not depend on their order, and the first scan."""
 
 from __future__ import annotations
 
@@ -16,19 +13,10 @@ from .cuda_memory import send, tiles
 from .statistics import DD, Array, Scan, two_sum
 
 MOST_PARTS: Final = 512  # shares of a total
-
-
-def total(hi: Array, lo: Array) -> DD:
-    """Sum over axis 1 of double-doubles [fields, rows, ...] by halving; on the host. Overwrites both."""
-    while hi.shape[1] > 1:
-        keep = (hi.shape[1] + 1) // 2
-        pairs = hi.shape[1] - keep
-        s, e = two_sum(hi[:, :pairs], hi[:, keep:])
-        lo[:, :pairs] += lo[:, keep:]
-        lo[:, :pairs] += e
-        hi[:, :pairs] = s
-        hi, lo = hi[:, :keep], lo[:, :keep]
-    return DD(*two_sum(hi[:, 0].get(), lo[:, 0].get()))
+LANES: Final = 32  # features of a block that scans
+FIELDS: Final = 7  # that it tells of each
+SCANNED: Final = 64  # rows of a warp, or more
+MOST_SCANS: Final = 1024  # blocks
 
 
 def weighted_total(value: Array, weight: Array | None) -> DD:
@@ -89,25 +77,28 @@ def weight_range(weight: Array) -> tuple[float, float]:
 
 
 def scan(X: Array, weight: Array | None, origin: np.ndarray) -> Scan:
-    """Count, range and moments about `origin`."""
-    where = send(origin, np.float64)
-
-    def step(start: int, stop: int) -> Scan:
-        return _scan(X[start:stop], None if weight is None else weight[start:stop], where)
-
-    return functools.reduce(Scan.merge, tiles(len(X), X.shape[1] * 96 + 32, step))
-
-
-def _scan(X: Array, weight: Array | None, origin: Array) -> Scan:
-    x = X.astype(np.float64)
-    size = cupy.abs(x)
-    least = cupy.where(size > 0, size, np.inf).min(axis=0)
-    low, high, least = cupy.stack([x.min(axis=0), x.max(axis=0), least]).get()
-    x -= origin
-    sums = cupy.stack([x, x * x])
-    found = total(sums, cupy.zeros(sums.shape))
-    columns = (DD(float(hi), float(lo)) for hi, lo in zip(found.hi[1], found.lo[1], strict=True))
-    moments = DD(found.hi[0], found.lo[0]), functools.reduce(DD.__add__, columns)
+    """Count, range and moments about `origin`: `kernels/cuda/scan.cu`."""
+    n, d = X.shape
+    groups = -(-d // LANES)
+    blocks = min(-(-n // (WARPS * SCANNED)), max(1, MOST_SCANS // groups))
+    parts = cupy.empty((blocks, FIELDS, d))
+    args = (X, n, d, send(origin, np.float64), parts)
+    launch(f"scan.scan_f{8 * X.dtype.itemsize}", (blocks, groups), args, shared=32 * WARPS * FIELDS * 8)
+    low, high, least, *pieces = parts.get().transpose(1, 0, 2)
+    total, square = _halved(DD(*pieces[:2])), _halved(DD(*pieces[2:]))
+    ranges = low.min(axis=0), high.max(axis=0), least.min(axis=0)
+    squares = total_of(np.stack(square, axis=1))
     if weight is None:
-        return Scan(len(x), DD(float(len(x)), 0.0), 1.0, 1.0, low, high, least, *moments)
-    return Scan(len(x), weighted_total(weight, None), *weight_range(weight), low, high, least, *moments)
+        return Scan(n, DD(float(n), 0.0), 1.0, 1.0, *ranges, total, squares)
+    return Scan(n, weighted_total(weight, None), *weight_range(weight), *ranges, total, squares)
+
+
+def _halved(parts: DD) -> DD:
+    """Sum over the first axis, on the host."""
+    hi, lo = parts
+    while len(hi) > 1:
+        keep = (len(hi) + 1) // 2
+        both = DD(hi[: len(hi) - keep], lo[: len(hi) - keep]) + DD(hi[keep:], lo[keep:])
+        middle = slice(len(hi) - keep, keep)  # of an odd number, the one that is left over
+        hi, lo = np.concatenate([both.hi, hi[middle]]), np.concatenate([both.lo, lo[middle]])
+    return DD(hi[0], lo[0])

@@ -252,6 +252,33 @@ def test_totals_keep_twice_the_digits(rng):
     check_total(rng, 70_000)
 
 
+def check_scan(rng, n, d, dtype):
+    """Range and sums of every feature; one of zeros, one that is far away, one of both signs."""
+    from gpuclust.backends import cuda_memory, cuda_sums
+
+    X = rng.normal(size=(n, d)).astype(dtype)
+    X[:, 0], X[:, d // 2] = 0, X[:, d // 2] + dtype(1e6)
+    X[:, d - 1] *= dtype(10.0) ** rng.integers(-9, 9, n).astype(dtype)
+    origin = X[0].astype(np.float64)
+    found = cuda_sums.scan(cuda_memory.send(X), None, origin)
+    wide = X.astype(np.float64)
+    np.testing.assert_array_equal(found.low, wide.min(axis=0))
+    np.testing.assert_array_equal(found.high, wide.max(axis=0))
+    np.testing.assert_array_equal(found.least, np.where(wide != 0, np.abs(wide), np.inf).min(axis=0))
+    away = wide - origin
+    for hi, lo, column in zip(*(each.tolist() for each in found.total), away.T.tolist(), strict=True):
+        off = Fraction(hi) + Fraction(lo) - sum(map(Fraction, column), Fraction(0))
+        assert abs(off) <= Fraction(sum(map(abs, column))) / 2**95
+    square = float(sum(map(Fraction, (away**2).ravel().tolist()), Fraction(0)))
+    assert found.square.value() == square and found.rows == n
+
+
+@pytest.mark.usefixtures("schedule")
+@pytest.mark.parametrize("shape", [(1, 1), (7, 33), (300, 5), (2100, 32)], ids=str)
+def test_range_and_sums(rng, shape, dtype):
+    check_scan(rng, *shape, dtype)
+
+
 def check_total(rng, n):
     from gpuclust.backends import cuda_memory, cuda_sums
 
@@ -473,7 +500,12 @@ FAULTS = {
     "a block's first place": ("moves", "entered[r] + (room ? own[now[i]] : 0)", "entered[r]"),
     "counts of a block not yet complete": ("moves", "        }\n        __syncthreads();\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own", "        }\n        for (int64_t g = threadIdx.x; g < room; g += blockDim.x)\n            if (own[g]) own"),
     "counts of a block cleared in use": ("moves", "            group[there] = old;\n        }\n        __syncthreads();", "            group[there] = old;\n        }"),
-    "errors of additions forgotten": ("totals", "sum = added(sum, other.high);", "sum.high += other.high;"),
+    "errors of additions forgotten": ("common.cuh", "sum = added(sum, other.high);", "sum.high += other.high;"),
+    "warps left out of a scan": ("scan", "warp < warps", "warp < warps - 1"),
+    "a scan of warps that are not done": ("scan", "    __syncthreads();\n", ""),
+    "zeros are the least": ("scan", "size > 0.0 ? fmin(mine.least, size) : mine.least", "fmin(mine.least, size)"),
+    "sums about another origin": ("scan", "r = x - zero", "r = x"),
+    "features of another lane": ("scan", "const double zero = origin[f];", "const double zero = origin[0];"),
     "the mean of a cluster without mass": ("solve", "out[j * d + f] = mass.high > 0.0 ? mean : before;", "out[j * d + f] = mean;"),
     "a mean rounded twice": ("solve", "q + (fma(-q, mass.high, sum.high) + (sum.low - q * mass.low)) / mass.high", "q"),
     "the way of a cluster without mass": ("solve", "step = mass.high > 0.0 ? mean - before : 0.0;", "step = mean - before;"),
@@ -541,9 +573,11 @@ def exercise(machine, rng, where):
                     check_costs(X, centers, label, metric)
         if where in ("tensor", "tensor.cuh", "hopper"):
             check_far_centers(rng)
+        elif where == "scan":
+            check_scan(rng, 9 * n, d, np.float32)
         elif where == "solve":
             check_means(rng, 9, 4, d)
-        elif where == "totals":
+        elif where in ("totals", "common.cuh"):
             check_total(rng, 1000 * d)
         elif where == "moves":
             now = rng.integers(0, 2, 5000).astype(np.int32)
@@ -579,7 +613,15 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
 
 
 def test_sizes_are_the_same_in_both_languages(machine):
-    from gpuclust.backends import cuda_kernels, cuda_labels, cuda_medians, cuda_moves, cuda_seeding, cuda_tensor
+    from gpuclust.backends import (
+        cuda_kernels,
+        cuda_labels,
+        cuda_medians,
+        cuda_moves,
+        cuda_seeding,
+        cuda_sums,
+        cuda_tensor,
+    )
 
     defined = {}
     for path in cuda_kernels.SOURCES.glob("*.cu*"):
@@ -593,6 +635,8 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("moves", "ROWS"): cuda_moves.ROWS,
         ("medians", "BINS"): cuda_medians.BINS,
         ("medians", "LANES"): cuda_medians.LANES,
+        ("scan", "LANES"): cuda_sums.LANES,
+        ("scan", "FIELDS"): cuda_sums.FIELDS,
         ("tensor", "TILE"): cuda_tensor.TILE,
         ("tensor", "STAGES"): cuda_tensor.STAGES,
         ("hopper", "STAGES"): cuda_tensor.HOPPER_STAGES,

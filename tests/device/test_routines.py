@@ -52,7 +52,9 @@ def test_routines_agree_with_the_cpu(cuda, rng, kind, weights, dtype):
         chunk, frame, packed = stage(backend, X, weight, centers, 4)
         first = backend.reassign(chunk, packed)
         moved = backend.pack(centers[::-1] * 1.1, frame, packed.layout, None)
+        once = backend.means(backend.full(first.sums.shape, 0.0, np.float64), centers, centers[0], first)
         second = backend.reassign(chunk, moved)
+        twice = backend.means(once.sums, once.centers, centers[0], second)
         label = chunk.rows["label"]
         cost = backend.costs(chunk.X, centers, label, Metric.EUCLIDEAN)
         total = backend.total(cost, chunk.weight, label, 5)
@@ -61,7 +63,8 @@ def test_routines_agree_with_the_cpu(cuda, rng, kind, weights, dtype):
         found.append(
             [
                 *(frame.shift, frame.magic, frame.mass, frame.largest),
-                *(exact_totals(first.sums), first.moved, exact_totals(second.sums), second.moved),
+                *(exact_totals(backend.to_host(each.sums)) for each in (first, second, twice)),
+                *(once.moved, twice.moved, backend.to_host(twice.centers), *twice[2:5]),
                 *(backend.to_host(label), backend.to_host(cost)),
                 *(total.total.value(), total.mass.value(), total.rows),
                 *(top.key, top.row, top.X, top.weight, top.label),

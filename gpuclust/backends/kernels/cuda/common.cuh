@@ -91,6 +91,10 @@ __device__ __forceinline__ Pair added(Pair sum, double value) {
     const Pair s = sum_of(sum.high, value);
     return Pair{s.high, sum.low + s.low};
 }
+__device__ __forceinline__ Pair added(Pair sum, Pair other) {
+    sum = added(sum, other.high);
+    return Pair{sum.high, sum.low + other.low};
+}
 
 // The definition of a cost: a sum over the features in order, in float64, one rounding for each operation.
 template <bool L1>

@@ -2,11 +2,6 @@
 // practice whatever the grid.
 #include "common.cuh"
 
-__device__ __forceinline__ Pair added(Pair sum, Pair other) {
-    sum = added(sum, other.high);
-    return Pair{sum.high, sum.low + other.low};
-}
-
 // parts f64 [blocks, 2] <- each block's share of the sum of weight * value; weight may be null.
 extern "C" __global__ void __launch_bounds__(256) total(
     const double* value, const double* weight, int64_t n, double* parts) {

@@ -1,0 +1,41 @@
+"""Compile the CPU kernels for one dtype: `python ci/warm.py float32`.
+
+Tests run in several processes, each of which would compile them all for itself.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
+
+import gpuclust
+from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians
+
+# rows, features, clusters: cells; bounds to groups; wide rows; a first look in integers
+SHAPES = (40_000, 2, 8), (3000, 8, 200), (600, 300, 60), (2000, 40, 40)
+
+
+def fits(dtype):
+    """Every estimator on dense rows, with weights, in chunks, seeded in both ways; K-Means on sparse ones too."""
+    for n, d, k in SHAPES:
+        X = np.random.default_rng(0).normal(size=(n, d)).astype(dtype)
+        weight = np.linspace(0.5, 2.0, n)
+        for kind in (KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians):
+            for how in ({"init": X[:k], "n_init": 1}, {"init": "random", "n_init": 1}, {"init": "k-means||"}):
+                model = kind(k, max_iter=12, device="cpu", random_state=0, **how).fit(X)
+            model.transform(X[:50]), model.score(X[:50])
+            kind(k, max_iter=3, device="cpu", random_state=0, **how).fit(X, sample_weight=weight)
+        for kind in (KMeans, KMedians):
+            kind(k, max_iter=3, device="cpu", random_state=0, chunk_size=n // 3).fit(X, sample_weight=weight)
+            kind(k, max_iter=3, device="cpu", random_state=0).fit(gpuclust.stream([X, X]))
+        rows = sp.csr_matrix(np.where(X > 1, X, 0).astype(dtype))
+        for kind in (KMeans, MiniBatchKMeans):
+            kind(k, max_iter=12, device="cpu", random_state=0).fit(rows, sample_weight=weight).predict(rows)
+            kind(k, max_iter=12, device="cpu", random_state=0).fit(rows)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    fits(np.dtype(sys.argv[1]))
