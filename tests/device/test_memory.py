@@ -107,7 +107,7 @@ def test_a_full_device_halves_the_rows_and_says_so_once(machine, rng, caplog):
     reference = fit(X, init=X[:50])
     fit(X, init=X[:50], device="cuda")
     used = machine.peak
-    machine.limit = used // 4
+    machine.limit = used // 2
     with caplog.at_level(logging.WARNING, "gpuclust"):
         assert_same_bits(fit(X, init=X[:50], device="cuda"), reference)
         fit(X, n_clusters=5, device="cuda")
