@@ -182,6 +182,24 @@ def medians(result: Result) -> str:
     )
 
 
+def metrics(result: Result) -> str:
+    """Render the metrics."""
+    body = [
+        [
+            c["case"],
+            *(seconds({"wall": c[name], "contended": c["contended"]}) for name in ("ours", "sklearn")),
+            *(c[field] for field in ("ratio", "value", "off", "ours_mb", "sklearn_mb")),
+        ]
+        for c in result["summary"]["comparisons"]
+    ]
+    header = ["case", "gpuclust s", "scikit-learn s", "ratio", "value", "largest difference", "extra MB", "theirs"]
+    line = mean_line(result["summary"], "scikit-learn's speed")
+    return (
+        f"**Metrics**\n\n{markdown(header, body)}\n\n{line} Value: of silhouettes their mean, and the largest"
+        " difference of any row's. Extra MB: peak memory beyond the data."
+    )
+
+
 SECTIONS: dict[str, Callable[[Result], str]] = {
     "kmeans-fixed": kmeans,
     "kmeans-converge": kmeans,
@@ -193,6 +211,7 @@ SECTIONS: dict[str, Callable[[Result], str]] = {
     "coldstart": coldstart,
     "quality": qualities,
     "kmedians": medians,
+    "metrics": metrics,
 }
 
 

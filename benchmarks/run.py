@@ -20,6 +20,7 @@ JOBS: dict[str, list[str]] = {
     "coldstart": ["coldstart"],
     "quality": ["quality"],
     "kmedians": ["kmedians"],
+    "metrics": ["metrics"],
 }
 GPU_JOBS = {"rates": ["rates"], "gpu": ["gpu"], **JOBS}  # the shortest way to what only a GPU can tell first
 

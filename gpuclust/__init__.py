@@ -27,7 +27,7 @@ _HOME = {
     "ModelFileError": "errors",
     "DeviceFallbackWarning": "errors",
 }
-_PACKAGES: tuple[str, ...] = ()
+_PACKAGES: tuple[str, ...] = ("metrics",)
 __all__ = ["__version__", *_HOME, *_PACKAGES]
 
 

@@ -126,18 +126,19 @@ def _open_device(
 ) -> Source:
     """Rows that live on a GPU: shape and dtype are checked here, values in the first pass."""
     if backend.name == "cpu":
-        return open_source(estimator, X.get(), _host(sample_weight), backend, reset=reset, chunk_size=chunk_size)
+        return open_source(estimator, X.get(), host(sample_weight), backend, reset=reset, chunk_size=chunk_size)
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
     dtype = X.dtype if X.dtype in DTYPES else np.dtype(np.float64)
     validate_data(estimator, np.zeros((1, X.shape[1]), dtype), reset=reset)
     weight = None
     if sample_weight is not None:
-        weight = backend.upload(_weights(_host(sample_weight), np.empty((X.shape[0], 1))), np.float64)
+        weight = backend.upload(_weights(host(sample_weight), np.empty((X.shape[0], 1))), np.float64)
     return ArraySource(backend.upload(X, dtype), weight, backend, chunk_size, stays=True)
 
 
-def _host(array: Any) -> Any:
+def host(array: Any) -> Any:
+    """A CUDA array copied to the host; anything else as it is."""
     return array.get() if hasattr(array, "get") and hasattr(array, "__cuda_array_interface__") else array
 
 

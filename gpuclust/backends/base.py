@@ -144,6 +144,10 @@ class Backend(ABC):
         """Certified labels and bounds into the ledger, and no sums."""
 
     @abstractmethod
+    def scatter(self, chunk: Chunk, k: int, magic: np.ndarray) -> np.ndarray:
+        """Exact sums of the rows and their weights by the ledger's label, f64 [k, K, d + 1]; magic f64 [K, d + 1]."""
+
+    @abstractmethod
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
         """Where rows lie about the brackets of the cluster that the ledger's label names."""
 
@@ -189,3 +193,14 @@ class Backend(ABC):
     @abstractmethod
     def distances(self, X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
         """Distances [n, k], summed in float64."""
+
+    @abstractmethod
+    def add_distance_sums(
+        self, X: Array, Y: Array, start: np.ndarray, first: int, scale: float, metric: Metric, out: Array
+    ) -> None:
+        """out f64 [n, k] += distances of rows X [n, d] to those rows of Y [m, d] that belong to each cluster.
+
+        Rows start[c] .. start[c + 1] of Y belong to cluster first + c; start i64, from 0 to m. Distances are in units
+        of 1 / scale, a power of two that keeps their squares in range; they are computed in the rows' precision and
+        summed in float64, row after row.
+        """

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from . import sparse
 from .base import Array, Backend, Bounds, Centers, Chunk
 from .brackets import Brackets
+from .cpu_between import add_distance_sums
 from .cpu_ranks import middles, rank
 from .frame import Frame
 from .kernels import assign, direct, scan, solve, trials
@@ -169,6 +170,16 @@ class CPUBackend(Backend):
         _assign(chunk.X, NO_WEIGHT, ledger, centers, centers.frame.magic, np.empty((threads, 0)), moved)
         return Moves(int(moved[:, 0].sum()), _pairs(moved, centers), _flow(before, label, k, self.block_rows))
 
+    def scatter(self, chunk: Chunk, k: int, magic: np.ndarray) -> np.ndarray:
+        sums = np.zeros((k + 1, *magic.shape))
+        for part in self.blocks(chunk):
+            label, w = part.rows["label"].astype(np.int64), weights(part.weight)
+            if sp.issparse(part.X):
+                sparse.scatter(part.X, w, label, magic, sums)
+            else:
+                solve.move_rows(part.X, w, magic, label, np.full_like(label, -1), sums.reshape(-1))
+        return sums[:k]
+
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
         with limited(RANKING * chunk.X.size):
             return rank(chunk.X, weights(chunk.weight), chunk.rows["label"], brackets)
@@ -266,6 +277,11 @@ class CPUBackend(Backend):
         else:
             run(direct.distances, X, np.ascontiguousarray(centers.T), out, metric.l1)
         return out
+
+    def add_distance_sums(
+        self, X: Array, Y: Array, start: np.ndarray, first: int, scale: float, metric: Metric, out: Array
+    ) -> None:
+        add_distance_sums(X, Y, start, first, scale, metric, out)
 
 
 def _assign(

@@ -19,6 +19,7 @@ from . import cuda_labels as labels
 from . import cuda_medians, cuda_place, cuda_ranks
 from . import cuda_moves as moves
 from . import cuda_seeding as seeding
+from . import cuda_silhouette as silhouette
 from . import cuda_solve as solve
 from . import cuda_staging as staging
 from . import cuda_sums as sums
@@ -161,6 +162,17 @@ class CUDABackend(Backend):
         return super().place(chunk, centers, medians)
 
     @on_device
+    def scatter(self, chunk: Chunk, k: int, magic: np.ndarray) -> np.ndarray:
+        label, found, grids = chunk.rows["label"], cupy.zeros((k, *magic.shape)), constant(magic)
+
+        def step(start: int, stop: int) -> None:
+            weight = None if chunk.weight is None else chunk.weight[start:stop]
+            moves.add_sums(moves.group(label[start:stop], None, k), chunk.X[start:stop], weight, grids, found)
+
+        tiles(len(label), 24, step)
+        return found.get()
+
+    @on_device
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
         return cuda_ranks.rank(chunk.X, chunk.weight, chunk.rows["label"], brackets)
 
@@ -216,6 +228,11 @@ class CUDABackend(Backend):
     def distances(self, X: Array, centers: np.ndarray, dtype: Any, metric: Metric) -> Array:
         return labels.distances(X, centers, dtype, metric)
 
+    @on_device
+    def add_distance_sums(
+        self, X: Array, Y: Array, start: np.ndarray, first: int, scale: float, metric: Metric, out: Array
+    ) -> None:
+        silhouette.add_distance_sums(X, Y, start, first, scale, metric, out)
 
 
 def _kept(chunk: Chunk) -> tensor.Image | None:

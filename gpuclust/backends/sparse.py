@@ -93,6 +93,12 @@ def reassign(
     return sums[:-1], moved
 
 
+def scatter(X: Any, weight: np.ndarray, label: np.ndarray, magic: np.ndarray, sums: np.ndarray) -> None:
+    """Exact sums by label are added to sums f64 [k + 1, K, d + 1]; the last is of no meaning."""
+    own = label.astype(np.int32)
+    run(csr.move_rows, rows(X), weight, np.full_like(own, -1), own, magic, sums)
+
+
 def nearest(X: Any, label: np.ndarray, packed: csr_assign.PackedCSR) -> None:
     run(csr_assign.nearest_pass, rows(X), label, packed)
 

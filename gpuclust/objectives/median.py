@@ -182,27 +182,46 @@ class Median:
 
 def _search(source: Source, frame: Frame, centers: np.ndarray) -> Search:
     """A search that keeps as many values as there is room for; its first brackets are those of a sample."""
-    k, d = centers.shape
+    search, X = _blank(source, frame, len(centers)), source.gather(_drawn(source, len(centers)))[0]
+    stage = source.backend.pack(centers, frame, Layout.build(centers, 1), None)
+    _guess(search, source, X, source.backend.to_host(source.backend.nearest(X, stage)), len(centers))
+    return search
+
+
+def _blank(source: Source, frame: Frame, k: int) -> Search:
     entry = 4 + source.dtype.itemsize + 8 * source.weighted
     spare = ROOM_BYTES + ROOM_ROW_BYTES * source.n_rows
     if source.bound_bytes is not None:
         spare = min(spare, source.bound_bytes // 2 + SPARE_ROW_BYTES * source.n_rows)
     magic = np.ascontiguousarray(frame.magic[:, -1]) if source.weighted else np.zeros(1)
-    search = Search.blank(k, d, source.dtype, magic, spare / entry / source.n_rows, source.n_rows)
-    X = _sample(source, k)
-    stage = source.backend.pack(centers, frame, Layout.build(centers, 1), None)
-    label = source.backend.to_host(source.backend.nearest(X, stage))
+    return Search.blank(k, source.n_features, source.dtype, magic, spare / entry / source.n_rows, source.n_rows)
+
+
+def _guess(search: Search, source: Source, X: Array, label: np.ndarray, k: int) -> None:
+    """First brackets from sampled rows X and their labels."""
     search.guess(source.backend.to_host(X), label, np.bincount(label, minlength=k) * (source.n_rows / len(label)))
-    return search
 
 
-def _sample(source: Source, k: int) -> Array:
-    """Rows here and there, on the device: as many as tell the medians of k clusters roughly."""
+def _drawn(source: Source, k: int) -> np.ndarray:
+    """Indices of rows here and there: as many as tell the medians of k clusters roughly."""
     n = source.n_rows
     most = SAMPLE_BYTES if source.bound_bytes is None else min(SAMPLE_BYTES, source.bound_bytes // 2)
     m = min(n, max(MANY_ROWS, SAMPLE_ROWS * k), max(k, most // (source.n_features * source.dtype.itemsize)))
-    index = ((np.arange(m) + np.random.default_rng(0).uniform(size=m)) * (n / m)).astype(np.int64)
-    return source.gather(index)[0]
+    return ((np.arange(m) + np.random.default_rng(0).uniform(size=m)) * (n / m)).astype(np.int64)
+
+
+def medians(source: Source, frame: Frame, k: int, *, lower: bool = False) -> np.ndarray:
+    """Exact medians f64 [k, d] of the rows by the ledger's label; NaN for clusters without mass."""
+    if source.backend.selects and source.whole is not None:
+        source.n_passes += 1
+        return middle(*source.backend.middles(source.whole, source.rows("label"), np.ones(k, bool)), lower)
+    label, index = source.backend.to_host(source.rows("label")), _drawn(source, k)
+    search, rows = _blank(source, frame, k), np.bincount(label, minlength=k)
+    _guess(search, source, source.gather(index)[0], label[index], k)
+    left = search.begin()
+    while len(left):
+        left = search.settle(left, source.fold(ranks, search.open(left)), rows, rows)
+    return middle(search.state.one.reshape(k, -1), search.state.two.reshape(k, -1), lower)
 
 
 def middle(one: np.ndarray, two: np.ndarray, lower: bool) -> np.ndarray:

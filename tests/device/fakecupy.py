@@ -278,7 +278,7 @@ def _define_operators():
     def method(name):
         return lambda self, *args, **kwargs: wrap(getattr(own(self), name)(*args, **kwargs), self)
 
-    for op in "add sub mul truediv floordiv mod and or xor rshift lshift".split():
+    for op in "add sub mul truediv floordiv mod pow and or xor rshift lshift".split():
         setattr(ndarray, f"__{op}__", binary(f"__{op}__"))
         setattr(ndarray, f"__r{op}__", binary(f"__r{op}__"))
         setattr(ndarray, f"__i{op}__", in_place(f"__i{op}__"))

@@ -12,10 +12,10 @@ import pytest
 from . import fakecupy
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"]
-FILES = ["costs", "few", "hopper", "medians", "moves", "nearest", "scan", "solve", "tensor", "totals", "trials"]
+FILES = ["costs", "few", "hopper", "medians", "moves", "nearest", "scan", "silhouette", "solve", "tensor", "totals", "trials"]
 ONLY = {"hopper": ["sm_90a"]}
 REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 384
-    "score": 128, "try": 128, "row": 128, "sum": 80, "hopper.score": 168,
+    "score": 128, "try": 128, "row": 128, "sum": 80, "add": 80, "hopper.score": 168,
 }  # fmt: skip
 MOST = 64  # of the others: four
 SPILLS = {("nearest.score", "sm_100"): 180}  # bytes stored and loaded, among the 544 instructions of its inner loop

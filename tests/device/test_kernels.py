@@ -420,6 +420,38 @@ def test_trials_are_plain_sums(rng, metric, weighted, dtype):
         check_trials(X, weight, centers, metric)
 
 
+def check_distance_sums(X, Y, label, metric, first, scale=0.25):
+    """Against plain sums in the rows' own precision: features in order, squares added with one rounding, then rows in
+    order in float64. Rows of Y lie in the order of their labels."""
+    from gpuclust.backends import cuda_memory, cuda_silhouette
+
+    dtype, k = X.dtype.type, int(label.max()) + 1
+    label = np.sort(label)
+    start = np.searchsorted(label, np.arange(first, k + 1))
+    rows = np.arange(start[0], len(Y))
+    out = np.linspace(0, 1, len(X) * (k + 1)).reshape(len(X), k + 1)
+    expected, part = out.copy(), np.zeros((len(X), len(Y)), X.dtype)
+    for f in range(X.shape[1]):
+        t = X[:, f, None] * dtype(scale) - Y[:, f] * dtype(scale)
+        wide = np.longdouble if dtype is np.float64 else np.float64
+        part = part + np.abs(t) if metric.l1 else (wide(t) * wide(t) + part).astype(X.dtype)
+    reach = (part if metric.l1 else np.sqrt(part)).astype(np.float64)
+    for j in rows:
+        expected[:, label[j]] += reach[:, j]
+    found = cuda_memory.send(out)
+    there = cuda_memory.send(np.ascontiguousarray(Y[rows]))
+    cuda_silhouette.add_distance_sums(cuda_memory.send(X), there, start - start[0], first, scale, metric, found)
+    np.testing.assert_allclose(found.get(), expected, rtol=1e-14 if dtype is np.float64 else 0)
+
+
+@pytest.mark.usefixtures("schedule")
+@pytest.mark.parametrize("metric", METRICS)
+def test_sums_of_distances_by_cluster(rng, metric, dtype):
+    for n, m, d, k in ((1, 1, 1, 1), (257, 40, 17, 3), (300, 70, 16, 6), (40, 33, 33, 30)):
+        X, Y = (rng.normal(size=(rows, d)).astype(dtype) for rows in (n, m))
+        check_distance_sums(X, Y, rng.integers(0, k, m), metric, k // 3)
+
+
 # --- planted faults ---
 
 FAULTS = {
@@ -536,6 +568,14 @@ FAULTS = {
     "rows of two blocks": ("trials", "if (same) share += other;", "share += other;"),
     "rows of no weight": ("trials", "!weight || weight[i] > 0.0", "true"),
     "staged rows behind the last one": ("trials", "if (f < deep && row0 + r < n) stage", "if (f < deep) stage"),
+    "sums of distances: rows not yet staged": ("silhouette", "                __syncthreads();\n#pragma", "#pragma"),
+    "sums of distances: rows staged over others": ("silhouette", "                __syncthreads();\n                if (d", "                if (d"),
+    "sums of distances: rows staged once": ("silhouette", "if (d > DEPTH || first == start[c])", "if (first == start[c])"),
+    "sums of distances: rows behind the last one": ("silhouette", "if (f < deep && row0 + r < n)", "if (f < deep)"),
+    "sums of distances: others behind the last one": ("silhouette", "if (first + j < last) sum", "sum"),
+    "sums of distances: features behind the last one": ("silhouette", "if (f < deep && first + r < last)", "if (first + r < last)"),
+    "sums of distances: what was there": ("silhouette", "i < n ? out[i * k + c] : 0.0", "0.0"),
+    "sums of distances: the first cluster": ("silhouette", "out + first, k);", "out, k);"),
     "the known centre among the trials": ("trials", "const int64_t column = t - known;", "const int64_t column = t;"),
 }  # fmt: skip
 
@@ -586,6 +626,9 @@ def exercise(machine, rng, where):
         elif where == "medians":
             cuda_medians.ITEM_ROWS, cuda_memory.TILE_BYTES = 50, 1 << 18
             check_middles(X, np.minimum(label // 30, k - 2), np.ones(k, bool))
+        elif where == "silhouette":
+            for metric in METRICS:
+                check_distance_sums(X, centers.astype(np.float32), rng.integers(0, 5, k), metric, 2)
         elif where == "nearest":
             X[n // 2, d - 1] = np.nan
             assert labels_of(X, centers, Metric.EUCLIDEAN)[n // 2] == -1
@@ -619,6 +662,7 @@ def test_sizes_are_the_same_in_both_languages(machine):
         cuda_medians,
         cuda_moves,
         cuda_seeding,
+        cuda_silhouette,
         cuda_sums,
         cuda_tensor,
     )
@@ -641,8 +685,9 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("tensor", "STAGES"): cuda_tensor.STAGES,
         ("hopper", "STAGES"): cuda_tensor.HOPPER_STAGES,
         ("hopper", "GROUP"): cuda_tensor.TILE,
-        **{(file, "ROWS"): cuda_labels.ROWS for file in ("few", "costs", "trials")},
-        **{(file, "DEPTH"): cuda_labels.DEPTH for file in ("few", "costs")},
+        **{(file, "ROWS"): cuda_labels.ROWS for file in ("few", "costs", "silhouette", "trials")},
+        **{(file, "DEPTH"): cuda_labels.DEPTH for file in ("few", "costs", "silhouette")},
+        ("silhouette", "WIDTH"): cuda_silhouette.WIDTH,
         ("few", "WIDTH"): cuda_labels.WIDTH,
         ("trials", "DEPTH"): cuda_seeding.STAGED,
     }

@@ -11,8 +11,15 @@ from sklearn.utils._testing import get_pytest_filterwarning_lines
 from .exclusions import EXCLUDED
 from .loader import reasons
 
-UPSTREAM_FILE = "test_scikit_learn_k_means.py"
+UPSTREAM_FILES = {
+    "test_scikit_learn_k_means.py": "test_k_means",
+    **{f"test_scikit_learn_metrics_{name}.py": f"test_{name}" for name in ("supervised", "unsupervised", "common")},
+}
 SEED_VARIABLE = "SKLEARN_TESTS_GLOBAL_RANDOM_SEED"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "thread_unsafe: scikit-learn's; nothing here runs tests in threads")
 
 
 def upstream_seeds() -> list[int]:
@@ -37,9 +44,9 @@ def global_random_seed(request):
 def pytest_pycollect_makeitem(collector, name, obj):
     """Mark the items of each upstream function as soon as it is parametrised, before any ``-k`` selects."""
     made = yield
-    if collector.path.name != UPSTREAM_FILE or not isinstance(made, list):
+    if collector.path.name not in UPSTREAM_FILES or not isinstance(made, list):
         return made
-    excused = reasons(EXCLUDED, name, [item.name for item in made])
+    excused = reasons(EXCLUDED[UPSTREAM_FILES[collector.path.name]], name, [item.name for item in made])
     for item in made:
         # On top of this project's "error": scikit-learn's exceptions for noise that is not its own.
         item.add_marker(pytest.mark.filterwarnings(*get_pytest_filterwarning_lines()))

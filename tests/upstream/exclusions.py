@@ -25,4 +25,19 @@ PRIVATE_METHOD = {
     ),
 }
 
-EXCLUDED = HELPER_ONLY | PRIVATE_METHOD
+METRIC_HELPERS = {
+    "test_supervised": {
+        "test_public_entropy_deprecation": "tests a deprecated function that is not replaced, entropy, only",
+        "test_entropy": "tests the private function _entropy only",
+        "test_entropy_array_api": "tests the private function _entropy only",
+        "test_check_clustering_error": "tests the private function check_clusterings only",
+    },
+    "test_unsupervised": {
+        "test_silhouette_reduce": "tests the private function _silhouette_reduce only",
+    },
+    "test_common": {
+        "test_array_api_compliance": "needs the array API of scikit-learn, which is off unless SCIPY_ARRAY_API is set",
+    },
+}
+
+EXCLUDED = {"test_k_means": HELPER_ONLY | PRIVATE_METHOD, **METRIC_HELPERS}  # by the installed file

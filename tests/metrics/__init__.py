@@ -1,0 +1,1 @@
+"""The metrics, against scikit-learn's and against definitions written out."""
