@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import growth, kmedians, quality
+from . import growth, kmedians, quality, selection
 from .data import CASES
 from .exact import stopped_short
 from .peers import OURS, PEERS
@@ -200,6 +200,20 @@ def metrics(result: Result) -> str:
     )
 
 
+def choices(result: Result) -> str:
+    """Render how often the number of clusters is found."""
+    low, high = result["settings"]["ks"]
+    return (
+        f"**Choosing k** ({low} to {high}; share of the sets on which the true k is chosen, within one of it)\n\n"
+        f"{selection.table(result['summary']['shares'])}\n\n"
+        f"Possible: K-Means, given the true k, finds the true clusters (adjusted Rand index of"
+        f" {result['settings']['possible']:g} or more); most of the other sets are not convex. The rule of the"
+        " recommendation, the k that most criteria choose and of several the smallest, was chosen on every other"
+        " set.\n\n"
+        f"{selection.details(result['rows'])}\n\nARI: of K-Means, given the true k."
+    )
+
+
 SECTIONS: dict[str, Callable[[Result], str]] = {
     "kmeans-fixed": kmeans,
     "kmeans-converge": kmeans,
@@ -212,6 +226,7 @@ SECTIONS: dict[str, Callable[[Result], str]] = {
     "quality": qualities,
     "kmedians": medians,
     "metrics": metrics,
+    "selection": choices,
 }
 
 

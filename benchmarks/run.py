@@ -21,6 +21,7 @@ JOBS: dict[str, list[str]] = {
     "quality": ["quality"],
     "kmedians": ["kmedians"],
     "metrics": ["metrics"],
+    "selection": ["selection"],
 }
 GPU_JOBS = {"rates": ["rates"], "gpu": ["gpu"], **JOBS}  # the shortest way to what only a GPU can tell first
 

@@ -81,7 +81,10 @@ def common(
 @app.command()
 def fit(
     data: Data,
-    clusters: Annotated[int, typer.Option("-k", "--clusters", min=1, help="Number of clusters.")],
+    clusters: Annotated[
+        str, typer.Option("-k", "--clusters", help="Number of clusters; auto: the one that choose-k recommends.")
+    ],
+    max_k: Annotated[int, typer.Option(min=2, help="Most clusters that -k auto tries.")] = 30,
     method: Annotated[Method, typer.Option(help="Means or medians, of all or by mini-batches.")] = Method.kmeans,
     init: Annotated[Init, typer.Option(help="How the first centers are chosen.")] = Init.plusplus,
     n_init: Annotated[
@@ -110,14 +113,58 @@ def fit(
 ) -> None:
     """Cluster DATA; write labels, centers, the model and a summary, and print a table of the clusters."""
     with reported():
-        from gpuclust.cli.fit import Settings, run
+        from gpuclust.cli.fit import Settings, number_of_clusters, run
 
         run(
             Settings(
-                data=data, clusters=clusters, method=method.value, init=init.value, n_init=n_init,
+                data=data, clusters=number_of_clusters(clusters), method=method.value, init=init.value, n_init=n_init,
                 max_iter=max_iter, tol=tol, seed=seed, columns=columns, weight=weight, device=device,
-                memory=memory, out=out, quiet=quiet,
+                memory=memory, out=out, quiet=quiet, max_k=max_k,
             )
+        )  # fmt: skip
+
+
+@app.command("choose-k")
+def choose_k(
+    data: Data,
+    max_k: Annotated[int, typer.Option(min=1, help="Most clusters that are tried.")] = 30,
+    min_k: Annotated[int, typer.Option(min=1, help="Fewest; the gap statistic can choose 1.")] = 2,
+    criteria: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: elbow, silhouette, davies-bouldin, calinski-harabasz, gap.  [default: all]"
+        ),
+    ] = None,
+    method: Annotated[
+        Method, typer.Option("--estimator", "--method", help="Means or medians, of all or by mini-batches.")
+    ] = Method.kmeans,
+    init: Annotated[Init, typer.Option(help="How the first centers are chosen.")] = Init.plusplus,
+    n_init: Annotated[str, typer.Option(help="Sets of first centers, the best fit is kept; or auto.")] = "auto",
+    references: Annotated[int, typer.Option(min=1, help="Sets of uniform rows behind the gap statistic.")] = 10,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Rows behind the silhouette and the gap statistic, where DATA has more.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,
+    columns: Columns = None,
+    weight: Annotated[str | None, typer.Option(help="Column that holds each row's weight.")] = None,
+    device: Device = "auto",
+    memory: Memory = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for the results.  [default: DATA's name + -choose-k]")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Cluster DATA into every number of clusters, judge which fits best, and write and print the criteria."""
+    with reported():
+        from gpuclust.cli.choose import Range, run
+        from gpuclust.cli.fit import Settings
+
+        run(
+            Settings(
+                data=data, clusters=None, method=method.value, init=init.value, n_init=n_init, seed=seed,
+                columns=columns, weight=weight, device=device, memory=memory, out=out, quiet=quiet,
+            ),
+            Range(max_k, min_k, criteria, references, sample),
         )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ class Settings:
     """The options of `gpuclust fit`."""
 
     data: Path
-    clusters: int
+    clusters: int | None  # None: to be chosen, `max_k` at most
     method: str = "kmeans"
     init: str = "k-means++"
     n_init: str = "auto"
@@ -43,6 +43,7 @@ class Settings:
     memory: str | None = None
     out: Path | None = None
     quiet: bool = False
+    max_k: int = 30
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Result:
     seconds: float
     reason: str  # why this device
     notes: list[str]
+    choice: Any = None  # selection.ChoiceOfK, where k was chosen
 
 
 def run(settings: Settings) -> Result:
@@ -64,18 +66,31 @@ def run(settings: Settings) -> Result:
     estimator = make_estimator(settings)
     with memory_budget(settings.memory):
         table = open_table(settings.data, split_names(settings.columns), settings.weight)
-        if table.rows < settings.clusters:
+        if settings.clusters is not None and table.rows < settings.clusters:
             raise DataProblem(
                 f"{str(table.path)!r} has {table.rows} rows, fewer than {settings.clusters} clusters"
             )
-        directory = settings.out or Path(f"{settings.data.stem}-k{settings.clusters}")
+        directory = settings.out or Path(f"{settings.data.stem}-k{settings.clusters or 'auto'}")
         with Outputs(directory) as outputs:
             result = cluster(settings, table, estimator)
             paths = write_results(outputs, result)
     report.tell_notes(result.notes)
     if not settings.quiet:
+        if result.choice is not None:
+            from gpuclust.cli.choose import print_choice
+
+            print_choice(result.choice)
         report.print_clusters(result, paths)
     return result
+
+
+def number_of_clusters(text: str) -> int | None:
+    """Return the number that -k gives, None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise UsageProblem(f"-k {text!r} is neither auto nor a whole number above 0")
+    return int(text)
 
 
 def check_device(device: str) -> None:
@@ -103,7 +118,7 @@ def make_estimator(settings: Settings) -> Any:
 
     given = {"max_iter": settings.max_iter, "tol": settings.tol}
     return getattr(gpuclust, METHODS[settings.method])(
-        n_clusters=settings.clusters,
+        **({} if settings.clusters is None else {"n_clusters": settings.clusters}),
         init=settings.init,
         n_init=_n_init(settings.n_init),
         random_state=settings.seed,
@@ -122,29 +137,39 @@ def _n_init(text: str) -> int | str:
 
 def cluster(settings: Settings, table: Table, estimator: Any) -> Result:
     """Fit, then sum up each cluster in one more pass."""
+    from gpuclust.cli.choose import Range, choose
     from gpuclust.cli.scan import summarize
 
-    start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught, fit_progress(not settings.quiet):
-        warnings.simplefilter("default")
-        with data_problems(table):
-            estimator.fit(table.source, sample_weight=table.weight)
+    start, choice = time.perf_counter(), None
+    if settings.clusters is None:
+        choice, notes = choose(settings, table, estimator, Range(settings.max_k))
+        estimator = choice.best_estimator_
+    else:
+        notes = _fit(settings, table, estimator)
     seconds = time.perf_counter() - start
     _name_features(estimator, table)
-    notes = [table.note] if table.note else []
-    notes += dict.fromkeys(
-        sentence(warning.message) for warning in caught if isinstance(warning.message, UserWarning)
-    )
     manhattan = "kmedians" in settings.method
     clusters = summarize(table, estimator.cluster_centers_, estimator.labels_, manhattan)
-    return Result(
-        settings,
-        table,
-        estimator,
-        clusters,
-        seconds,
-        device_reason(settings.device, estimator.device_),
-        notes,
+    reason = device_reason(settings.device, estimator.device_)
+    return Result(settings, table, estimator, clusters, seconds, reason, notes, choice)
+
+
+def _fit(settings: Settings, table: Table, estimator: Any) -> list[str]:
+    """Fit; return remarks."""
+    with remarks(table) as notes, fit_progress(not settings.quiet), data_problems(table):
+        estimator.fit(table.source, sample_weight=table.weight)
+    return notes
+
+
+@contextlib.contextmanager
+def remarks(table: Table) -> Iterator[list[str]]:
+    """Yield a list that holds, after the block, what the reader and the block's warnings have to say."""
+    notes = [table.note] if table.note else []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield notes
+    notes += dict.fromkeys(
+        sentence(warning.message) for warning in caught if isinstance(warning.message, UserWarning)
     )
 
 
@@ -186,7 +211,8 @@ def device_reason(asked: str, used: str) -> str:
 
 
 def write_results(outputs: Outputs, result: Result) -> list[Path]:
-    """Write labels, centers, model and summary."""
+    """Write labels, centers, model and summary, and the criteria where k was chosen."""
+    from gpuclust.cli.choose import write_criteria
     from gpuclust.persistence import model_bytes
 
     model, suffix = result.model, labels_suffix()
@@ -196,4 +222,5 @@ def write_results(outputs: Outputs, result: Result) -> list[Path]:
         outputs.write("centers.csv", centers_writer(model.cluster_centers_, result.table.columns)),
         outputs.write("model.gpuclust", lambda handle: handle.write(data)),
         outputs.write("summary.json", json_writer(report.summary(result))),
+        *([] if result.choice is None else write_criteria(outputs, result.choice)),
     ]

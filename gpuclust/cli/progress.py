@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +30,27 @@ def fit_progress(show: bool) -> Iterator[None]:
     with Progress(*columns, console=console, transient=True) as bar:
         with listen(Listener(bar, bar.add_task(STARTING, total=None))):
             yield
+
+
+@contextlib.contextmanager
+def choice_progress(show: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield what tells a choice of k how far it is: a bar on stderr, where that is a terminal, else nothing."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not (show and console.is_terminal):
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(STARTING, total=None)
+
+        def tell(what: str, done: int, of: int) -> None:
+            bar.update(task, total=of, completed=done, description=f"{what}  {done}/{of}")
+
+        yield tell
 
 
 class Listener:

@@ -68,10 +68,7 @@ def summary(result: Result) -> dict[str, Any]:
             "path": str(table.path.resolve()), "rows": table.rows, "columns": table.columns,
             "weight": settings.weight,
         },
-        "model": {
-            "class": type(model).__name__,
-            "parameters": {name: _plain(value) for name, value in model.get_params(deep=False).items()},
-        },
+        "model": model_summary(model),
         "inertia": float(model.inertia_),
         "iterations": int(model.n_iter_),
         "converged": bool(getattr(model, "converged_", False)),
@@ -89,8 +86,29 @@ def summary(result: Result) -> dict[str, Any]:
                 zip(clusters.size, clusters.weight, clusters.inertia, strict=True)
             )
         ],
-        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
-    }  # fmt: skip
+        "versions": all_versions(),
+    } | ({} if result.choice is None else {"choice": choice_summary(result.choice)})  # fmt: skip
+
+
+def model_summary(model: Any) -> dict[str, Any]:
+    """Return class and parameters of a model."""
+    parameters = model.get_params(deep=False).items()
+    return {"class": type(model).__name__, "parameters": {name: _plain(value) for name, value in parameters}}
+
+
+def choice_summary(choice: Any) -> dict[str, Any]:
+    """Return what JSON holds of a choice of k."""
+    return {
+        "recommended_k": choice.recommended_k,
+        "agreement": choice.agreement,
+        "choices": dict(choice.choices),
+        "reasons": dict(choice.reasons),
+    }
+
+
+def all_versions() -> dict[str, str | None]:
+    """Return the versions that decide about a result."""
+    return {"python": platform.python_version(), **versions(PACKAGES)}
 
 
 def _plain(value: Any) -> Any:

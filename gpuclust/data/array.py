@@ -42,6 +42,9 @@ class ArraySource(Source):
     def weighted(self) -> bool:
         return self._weight is not None
 
+    def _take_weight(self, weight: np.ndarray) -> None:
+        self._weight, self._frame = self.backend.upload(weight, np.float64), None
+
     @property
     def whole(self) -> Array | None:
         alone = not self.sparse and self._weight is None and self.n_rows <= min(self._rows, MOST_ROWS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from copy import copy
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -68,6 +69,17 @@ class Source(ABC):
     def whole(self) -> Array | None:
         """All rows as one array, where they are in memory, dense, without weights and in one chunk."""
         return None
+
+    def reweighted(self, weight: np.ndarray) -> Source:
+        """The same rows, where they are, each counted `weight` (f64 [n], on the host) times as often."""
+        other, own = copy(self), self.host_weight
+        other._ledger, other.n_passes = {}, 0
+        other._take_weight(weight if own is None else weight * own)
+        return other
+
+    def _take_weight(self, weight: np.ndarray) -> None:
+        """Weights f64 [n], from the host, in place of the present ones."""
+        raise NotImplementedError
 
     def placed(self, column: Array) -> Any:
         """A ledger column where the caller's data live."""

@@ -122,6 +122,9 @@ class StreamSource(Source):
     def weighted(self) -> bool:
         return self._weight is not None or self._reader.weighted
 
+    def _take_weight(self, weight: np.ndarray) -> None:
+        self._weight = weight
+
     def _chunks(self) -> Generator[Chunk, None, None]:
         start = 0
         with closing(_ahead(self._staged())) as blocks, closing(self.backend.uploads(blocks, self.dtype)) as parts:

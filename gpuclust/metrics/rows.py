@@ -60,8 +60,12 @@ def one_of(metric: Any, known: tuple[str, ...]) -> str:
 
 
 def opened(X: Any, options: Options, *, clusters: int = 0, metric: Metric = Metric.EUCLIDEAN) -> Source:
-    """X as a source on the backend that was asked for. Of streams and device rows nobody has seen whether they are
-    finite."""
+    """X as a source on the backend that was asked for; one that is opened already stays as it is.
+
+    Of streams and device rows nobody has seen whether they are finite.
+    """
+    if isinstance(X, Source):
+        return X
     return open_source(
         InternalMetric(), X, options.sample_weight, select(options.device).backend, reset=True,
         chunk_size=options.chunk_size, clusters=clusters, metric=metric,

@@ -165,7 +165,7 @@ class Search:
         mass = ranks.total.sum(axis=1)
         pairs, per = pairs[mass[pairs // self.d] > 0], np.maximum(rows, 1) / np.where(mass > 0, mass, 1.0)
         size, dtype = len(self.state.low), self.state.low.dtype
-        start, ordered, weights = _by_pair(ranks.inside, size, dtype)
+        start, ordered, weights = by_pair(ranks.inside, size, dtype)
         found, (reach, likely, wanted) = np.zeros(len(pairs), bool), self._reach(rows, flow)
         less, same = (column.astype(np.float64, copy=False) for column in (ranks.less, ranks.same))
         run(
@@ -236,7 +236,7 @@ def simplest(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return found
 
 
-def _by_pair(inside: tuple[Inside, ...], size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def by_pair(inside: tuple[Inside, ...], size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(start i64 [k * d + 1], values, weights) in the order of the pairs."""
     pair, value, weight = (np.concatenate(column) for column in zip(*inside, strict=True))
     start, values, weights = np.zeros(size + 1, np.int64), np.empty(len(value), dtype), np.empty(len(weight))

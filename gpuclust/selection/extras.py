@@ -1,0 +1,20 @@
+"""Packages of the extra `analysis`, which not everyone has."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def require(name: str, purpose: str) -> Any:
+    """A module of the extra.
+
+    Raises
+    ------
+    ImportError
+        With the line that installs it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{purpose} needs {name}: run pip install 'gpuclust[analysis]'") from error

@@ -1,0 +1,1 @@
+"""What clusters are: profiles, tests, importance, odd rows and checks, against other libraries and by hand."""
