@@ -3,6 +3,7 @@
 Tests run in several processes, each of which would compile them all for itself.
 """
 
+import logging
 import sys
 import warnings
 
@@ -11,14 +12,14 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 import gpuclust
-from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians
+from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians, metrics
 
 # rows, features, clusters: cells; bounds to groups; wide rows; a first look in integers
 SHAPES = (40_000, 2, 8), (3000, 8, 200), (600, 300, 60), (2000, 40, 40)
 
 
 def fits(dtype):
-    """Every estimator on dense rows, with weights, in chunks, seeded in both ways; K-Means on sparse ones too."""
+    """Every estimator on dense rows, with weights, in chunks, seeded in all ways; sparse rows; silhouettes."""
     for n, d, k in SHAPES:
         X = np.random.default_rng(0).normal(size=(n, d)).astype(dtype)
         weight = np.linspace(0.5, 2.0, n)
@@ -34,8 +35,12 @@ def fits(dtype):
         for kind in (KMeans, MiniBatchKMeans):
             kind(k, max_iter=12, device="cpu", random_state=0).fit(rows, sample_weight=weight).predict(rows)
             kind(k, max_iter=12, device="cpu", random_state=0).fit(rows)
+    for metric in ("euclidean", "manhattan"):
+        metrics.silhouette_samples(X[:100], np.arange(100) % 3, metric=metric)
+        metrics.davies_bouldin_score(X[:100], np.arange(100) % 3, metric=metric)
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore", ConvergenceWarning)
+    logging.disable()
     fits(np.dtype(sys.argv[1]))

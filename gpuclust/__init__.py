@@ -27,7 +27,7 @@ _HOME = {
     "ModelFileError": "errors",
     "DeviceFallbackWarning": "errors",
 }
-_PACKAGES: tuple[str, ...] = ("metrics", "plotting", "profiling", "selection")
+_PACKAGES: tuple[str, ...] = ("metrics", "plotting", "profiling", "selection", "reporting")
 __all__ = ["__version__", *_HOME, *_PACKAGES]
 
 

@@ -769,9 +769,8 @@ def test_doctor_explains_a_gpu_that_cannot_be_used(monkeypatch):
 
 
 def test_doctor_names_what_is_missing(monkeypatch):
-    found = dict.fromkeys([*doctor_module.CORE, "pyarrow", "pandas", "typer", "rich"], "1.0") | {
-        "pyarrow": None
-    }
+    names = [*doctor_module.CORE, *(name for packages, _ in doctor_module.EXTRAS.values() for name in packages)]
+    found = dict.fromkeys(names, "1.0") | {"pyarrow": None}
     monkeypatch.setattr(doctor_module, "versions", lambda packages: found)
     result = call("doctor")
     assert "missing: pyarrow, for CSV and Parquet files: pip install 'gpuclust[files]'" in result.output

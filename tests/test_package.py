@@ -116,7 +116,7 @@ def test_extras():
         "cuda12", "cuda13", "files", "analysis", "cli", "serve", "dask", "onnx", "compile", "test", "bench", "all",
     }  # fmt: skip
     assert not re.search("cuda|cupy", " ".join(extras["all"]))
-    for extra in ("cli", "files"):
+    for extra in ("analysis", "cli", "files"):
         assert set(extras[extra]) <= set(extras["test"]), "`test` alone must run the whole suite"
     gpl = re.compile(r"kmedoids|yellowbrick|scikit-learn-extra|dask-ml")
     assert not gpl.search(" ".join(line for lines in extras.values() for line in lines))

@@ -43,6 +43,7 @@ Data = Annotated[
         metavar="DATA", help="A .npy, .npz, .csv or .parquet file: rows to cluster, one column per feature."
     ),
 ]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.gpuclust file that fit wrote.")]
 Columns = Annotated[
     str | None,
     typer.Option(help="Comma-separated columns to use: names, or numbers from 0 for .npy and .npz."),
@@ -109,6 +110,7 @@ def fit(
     out: Annotated[
         Path | None, typer.Option(help="Directory for the results.  [default: DATA's name + -k + K]")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML file for a report on the clusters.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Cluster DATA; write labels, centers, the model and a summary, and print a table of the clusters."""
@@ -119,7 +121,7 @@ def fit(
             Settings(
                 data=data, clusters=number_of_clusters(clusters), method=method.value, init=init.value, n_init=n_init,
                 max_iter=max_iter, tol=tol, seed=seed, columns=columns, weight=weight, device=device,
-                memory=memory, out=out, quiet=quiet, max_k=max_k,
+                memory=memory, out=out, quiet=quiet, max_k=max_k, report=report,
             )
         )  # fmt: skip
 
@@ -170,7 +172,7 @@ def choose_k(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.gpuclust file that fit wrote.")],
+    model: Model,
     data: Data,
     columns: Columns = None,
     device: Device = "auto",
@@ -188,6 +190,29 @@ def predict(
         from gpuclust.cli.predict import run
 
         run(model, data, columns=columns, device=device, memory=memory, out=out, quiet=quiet)
+
+
+@app.command()
+def report(
+    model: Model,
+    data: Data,
+    columns: Columns = None,
+    sample: Annotated[
+        int, typer.Option(min=10, help="Rows behind silhouettes, stability and pictures, where DATA has more.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,
+    device: Device = "auto",
+    memory: Memory = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file.  [default: DATA's name + -report.html]")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write one HTML file on the clusters of DATA under MODEL: how many, whether they are real, what they are."""
+    with reported():
+        from gpuclust.cli.report_command import run
+
+        run(
+            model, data, columns=columns, device=device, memory=memory, seed=seed, sample=sample, out=out, quiet=quiet
+        )  # fmt: skip
 
 
 @app.command()

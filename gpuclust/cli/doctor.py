@@ -8,12 +8,13 @@ import os
 import platform
 from typing import Any
 
+from gpuclust._version import versions
 from gpuclust.cli.failures import DEVICE
-from gpuclust.cli.report import versions
 
 CORE = ("gpuclust", "numpy", "scipy", "scikit-learn", "numba", "safetensors")
 EXTRAS = {
     "files": (("pyarrow", "pandas"), "CSV and Parquet files"),
+    "analysis": (("pandas", "matplotlib", "kneed", "jinja2"), "choosing k, profiles, plots and reports"),
     "cli": (("typer", "rich"), "this command line"),
 }
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Settings:
     out: Path | None = None
     quiet: bool = False
     max_k: int = 30
+    report: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,11 @@ def run(settings: Settings) -> Result:
                 f"{str(table.path)!r} has {table.rows} rows, fewer than {settings.clusters} clusters"
             )
         directory = settings.out or Path(f"{settings.data.stem}-k{settings.clusters or 'auto'}")
-        with Outputs(directory) as outputs:
-            result = cluster(settings, table, estimator)
-            paths = write_results(outputs, result)
+        with _report(settings.report) as write_report:
+            with Outputs(directory) as outputs:
+                result = cluster(settings, table, estimator)
+                paths = write_results(outputs, result)
+            paths += write_report(result)  # a report that fails takes no result with it
     report.tell_notes(result.notes)
     if not settings.quiet:
         if result.choice is not None:
@@ -82,6 +85,15 @@ def run(settings: Settings) -> Result:
             print_choice(result.choice)
         report.print_clusters(result, paths)
     return result
+
+
+def _report(path: Path | None) -> contextlib.AbstractContextManager[Callable[[Result], list[Path]]]:
+    """Return what checks, before the fit, that a report can be written, and what writes it."""
+    if path is None:
+        return contextlib.nullcontext(lambda result: [])
+    from gpuclust.cli.report_command import after_fit
+
+    return after_fit(path)
 
 
 def number_of_clusters(text: str) -> int | None:

@@ -31,10 +31,10 @@ def run(
     target = out or Path(f"{data.stem}-labels{labels_suffix()}")
     if target.suffix not in SUFFIXES:
         raise UsageProblem(f"--out {str(target)!r} ends in none of {', '.join(SUFFIXES)}")
-    estimator = _load(model)
+    estimator = load(model)
     estimator.set_params(device=device)
     with memory_budget(memory):
-        table = _open(data, columns, estimator)
+        table = open_for(data, columns, estimator)
         with Outputs(target.parent) as outputs:
             start = time.perf_counter()
             labels = assign_blocks(estimator, table)
@@ -45,7 +45,8 @@ def run(
         print_sizes(labels, len(estimator.cluster_centers_), seconds, target)
 
 
-def _load(path: Path) -> Any:
+def load(path: Path) -> Any:
+    """Load a model; say that its file cannot be read where it cannot."""
     from gpuclust.persistence import load_model
 
     try:
@@ -54,7 +55,7 @@ def _load(path: Path) -> Any:
         raise DataProblem(f"cannot read {str(path)!r}: {error.strerror or sentence(error)}") from error
 
 
-def _open(data: Path, columns: str | None, estimator: Any) -> Table:
+def open_for(data: Path, columns: str | None, estimator: Any) -> Table:
     """Open the data with the columns that the model was fitted on: by name if it has names, else by count."""
     names = getattr(estimator, "feature_names_in_", None)
     if columns is None and names is not None and data.suffix.lower() not in (".npy", ".npz"):

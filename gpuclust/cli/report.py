@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpuclust._version import versions
+
 if TYPE_CHECKING:
     from gpuclust.cli.fit import Result
 
@@ -113,20 +115,3 @@ def all_versions() -> dict[str, str | None]:
 
 def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Return installed versions without importing anything; None where a package is missing."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    if "gpuclust" in found and found["gpuclust"] is None:  # run from a source tree
-        from gpuclust._version import __version__
-
-        found["gpuclust"] = __version__
-    return found

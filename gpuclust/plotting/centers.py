@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import StandardScaler
 
 from .rows import matching, named, names_of, opened
-from .style import Display, name_features, number_clusters, title, write_numbers
+from .style import Display, name_features, number_clusters, title, within, write_numbers
 
 
 @dataclass(eq=False)
@@ -43,7 +43,7 @@ class CentersHeatmapDisplay(Display):
     @property
     def figsize(self) -> tuple[float, float]:
         k, d = len(self.values), min(self.max_features, len(self.feature_names))
-        return max(5.0, 2.8 + 0.26 * k), max(3.4, 1.2 + 0.24 * d)
+        return within(2.8 + 0.26 * k, 5.0), within(1.2 + 0.24 * d, 3.4)
 
     @classmethod
     def from_estimator(

@@ -10,8 +10,9 @@ import numpy as np
 from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 
-from .rows import on_host, predicted
-from .style import Display, cluster_colors, number_clusters, plain, quiet, readable, title, write_numbers
+from ..backends.metric import Metric
+from .rows import counted, on_host, predicted
+from .style import Display, cluster_colors, number_clusters, plain, quiet, readable, title, within, write_numbers
 
 AREA = 2600  # points squared of the largest cluster's circle
 KINDS = ("matrix", "map")
@@ -48,7 +49,7 @@ class ClusterDistanceDisplay(Display):
 
     @property
     def figsize(self) -> tuple[float, float]:
-        side = max(4.8, 1.6 + 0.21 * len(self.distances))
+        side = within(1.6 + 0.21 * len(self.distances), 4.8)
         return side + 0.8, side
 
     @classmethod
@@ -69,9 +70,9 @@ class ClusterDistanceDisplay(Display):
         """
         labels = getattr(estimator, "labels_", None) if X is None else predicted(estimator, X)
         centers = np.asarray(estimator.cluster_centers_, np.float64)
-        sizes = None if labels is None else np.bincount(on_host(labels), minlength=len(centers))
+        sizes = None if labels is None else counted(on_host(labels), len(centers))
         metric = metric or metric_of(estimator)
-        return cls(_between(centers, metric), sizes, metric=metric).plot(ax, kind=kind)
+        return cls(between(centers, metric), sizes, metric=metric).plot(ax, kind=kind)
 
     @classmethod
     def from_predictions(
@@ -79,8 +80,8 @@ class ClusterDistanceDisplay(Display):
     ) -> ClusterDistanceDisplay:
         """Distances between centres of shape (n_clusters, n_features); `labels` are their numbers, one a row."""
         centers = np.asarray(centers, np.float64)
-        sizes = None if labels is None else np.bincount(on_host(labels), minlength=len(centers))
-        return cls(_between(centers, metric), sizes, metric=metric).plot(ax, kind=kind)
+        sizes = None if labels is None else counted(on_host(labels), len(centers))
+        return cls(between(centers, metric), sizes, metric=metric).plot(ax, kind=kind)
 
     def plot(self, ax: Any = None, *, kind: str = "matrix") -> ClusterDistanceDisplay:
         """Draw on `ax`, or on a new figure."""
@@ -126,10 +127,10 @@ class ClusterDistanceDisplay(Display):
 
 def metric_of(estimator: Any) -> str:
     """The distance that an estimator's clusters are made with."""
-    return "manhattan" if "KMedians" in type(estimator).__name__ else "euclidean"
+    return "manhattan" if getattr(estimator, "_metric", Metric.EUCLIDEAN).l1 else "euclidean"
 
 
-def _between(centers: np.ndarray, metric: str) -> np.ndarray:
+def between(centers: np.ndarray, metric: str) -> np.ndarray:
     names = {"euclidean": "euclidean", "manhattan": "cityblock"}
     if metric not in names:
         raise ValueError(f"metric={metric!r} is none of {', '.join(map(repr, names))}.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .rows import coded, draw, matching, names_of, predicted, sample_note
-from .style import Display, cluster_colors, number_clusters, plain, quiet, title
+from .style import Display, cluster_colors, number_clusters, plain, quiet, title, within
 
 KINDS = ("hist", "box", "violin")
 BINS = 60
@@ -48,7 +48,7 @@ class FeatureDisplay(Display):
 
     @property
     def figsize(self) -> tuple[float, float]:
-        return max(6.4, 1.2 + 0.2 * len(self.clusters)), max(4.2, 1.2 + 0.16 * len(self.clusters))
+        return within(1.2 + 0.2 * len(self.clusters), 6.4), within(1.2 + 0.16 * len(self.clusters), 4.2)
 
     @classmethod
     def from_estimator(

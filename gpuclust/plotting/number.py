@@ -69,7 +69,7 @@ class ElbowDisplay(Display):
     @classmethod
     def from_result(cls, choice: Any, *, ax: Any = None) -> ElbowDisplay:
         """The elbow of what `gpuclust.selection.choose_k` returned."""
-        table = choice.table.reset_index()
+        table = choice.table
         return cls(table["k"].to_numpy(), table["inertia"].to_numpy(), choice.choices.get("elbow")).plot(ax)
 
     def plot(self, ax: Any = None) -> ElbowDisplay:
@@ -123,10 +123,7 @@ class CriteriaDisplay(Display):
     @classmethod
     def from_result(cls, choice: Any, *, ax: Any = None) -> CriteriaDisplay:
         """The criteria of what `gpuclust.selection.choose_k` returned."""
-        table = choice.table.reset_index()
-        values = {name: table["inertia" if name == "elbow" else name].to_numpy() for name in choice.choices}
-        errors = {"gap": table["gap_se"].to_numpy()} if "gap" in values and "gap_se" in table else {}
-        return cls(table["k"].to_numpy(), values, choice.choices, errors, choice.recommended_k).plot(ax)
+        return criteria(choice).plot(ax)
 
     def plot(self, ax: Any = None) -> CriteriaDisplay:
         """Draw on `ax`, an Axes for each criterion, or on a new figure."""
@@ -161,6 +158,14 @@ class CriteriaDisplay(Display):
         title(ax, f"{label}: {said}" + (f" ({rule})" if rule and chosen is not None else ""))
         if self.recommended is not None:
             ax.axvline(self.recommended, color="0.85", linewidth=6, zorder=0)
+
+
+def criteria(choice: Any) -> CriteriaDisplay:
+    """The criteria of what `gpuclust.selection.choose_k` returned, not drawn yet."""
+    table = choice.table
+    values = {name: table["inertia" if name == "elbow" else name].to_numpy() for name in choice.choices}
+    errors = {"gap": table["gap_se"].to_numpy()} if "gap" in values and "gap_se" in table else {}
+    return CriteriaDisplay(table["k"].to_numpy(), values, choice.choices, errors, choice.recommended_k)
 
 
 def _line(ax: Any, ks: np.ndarray, values: np.ndarray, chosen: int | None) -> tuple[Any, Any]:

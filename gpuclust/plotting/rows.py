@@ -40,12 +40,13 @@ class Rows:
         ValueError
             If there is no such feature.
         """
-        at = self._position(feature)
+        at = self.position(feature)
         values = self.X[:, [at]]
         dense = values.toarray() if sp.issparse(values) else values
         return dense[:, 0].astype(np.float64), self.names[at]
 
-    def _position(self, feature: Any) -> int:
+    def position(self, feature: Any) -> int:
+        """The number of a feature, by name or number."""
         if isinstance(feature, str):
             if feature not in self.names:
                 raise ValueError(f"There is no feature {feature!r}; the features are {', '.join(self.names[:20])}.")
@@ -79,6 +80,12 @@ def draw(X: Any, most: int | None, random_state: Any, feature_names: Sequence[An
         index = np.arange(n)
     rows, _ = source.gather(index)
     return Rows(rows if sp.issparse(rows) else source.backend.to_host(rows), index, n, named(feature_names, names))
+
+
+def taken(X: Any, index: np.ndarray) -> Any:
+    """Rows of X by number, in the order asked for, on the host."""
+    source, _ = opened(X)
+    return source.backend.to_host(source.gather(index)[0])
 
 
 def named(given: Sequence[Any] | None, found: list[str]) -> list[str]:
@@ -124,6 +131,12 @@ def matching(labels: Any, n_rows: int) -> np.ndarray:
     if labels.shape != (n_rows,):
         raise ValueError(f"labels has shape {labels.shape}, but X has {n_rows} rows: give one label a row.")
     return labels
+
+
+def counted(labels: np.ndarray, k: int) -> np.ndarray:
+    """Rows by label i32 [n], in blocks: bincount widens labels to int64. i64 [k]."""
+    parts = range(0, len(labels), CHUNK_ROWS)
+    return np.sum([np.bincount(labels[start : start + CHUNK_ROWS], minlength=k) for start in parts], axis=0)
 
 
 def coded(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:

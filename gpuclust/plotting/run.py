@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .style import ACCENT, LINE, Display, cluster_colors, number_clusters, quiet, title
+from .style import ACCENT, LINE, Display, cluster_colors, number_clusters, quiet, title, within
 
 KINDS = ("ari", "jaccard")
 # Hennig, Comput. Statist. Data Anal. 52 (2007) and the documentation of his `clusterboot`.
-LEVELS = {0.6: "pattern", 0.75: "valid", 0.85: "highly stable"}
+LEVELS = {0.6: "pattern", 0.75: "stable", 0.85: "highly stable"}
 
 
 @dataclass(eq=False)
@@ -74,7 +74,7 @@ class StabilityDisplay(Display):
         Adjusted Rand index of pairs of fits; 1 is the same clusters, 0 what chance gives.
     jaccard : float array of shape (n_clusters,), optional
         Mean Jaccard similarity of each cluster with the most similar one of other fits. From 0.6 on a cluster is
-        taken for a pattern in the data, from 0.75 for valid, from 0.85 for highly stable (Hennig 2007).
+        taken for a pattern in the data, from 0.75 for stable, from 0.85 for highly stable (Hennig 2007).
     clusters : sequence, optional
         Names of the clusters. Default: 0, 1, ...
 
@@ -90,7 +90,7 @@ class StabilityDisplay(Display):
 
     @property
     def figsize(self) -> tuple[float, float]:
-        return 6.4, 4.2 if self.jaccard is None else max(4.2, 1.0 + 0.2 * len(self.jaccard))
+        return 6.4, 4.2 if self.jaccard is None else within(1.0 + 0.2 * len(self.jaccard), 4.2)
 
     @classmethod
     def from_result(cls, stability: Any, *, kind: str | None = None, ax: Any = None) -> StabilityDisplay:

@@ -35,7 +35,7 @@ class ScatterDisplay(Display):
     ----------
     ax_, figure_ : matplotlib Axes and Figure, once drawn
     points_ : list of matplotlib PathCollection, one a cluster; of one PolyCollection for a density
-    centers_ : matplotlib PathCollection
+    centers_ : list of matplotlib Text, one a cluster
     """
 
     points: np.ndarray
@@ -137,18 +137,19 @@ class ScatterDisplay(Display):
         self.points_ = [cells]
 
     def _draw_centers(self, ax: Any) -> None:
-        k, colors = len(self.clusters), cluster_colors(len(self.clusters))
-        small = k > 12
-        x, y = self.centers.T
-        size = 120 if small else 190
-        ax.scatter(x, y, s=1.6 * size, c="black", linewidths=0, zorder=4)
-        self.centers_ = ax.scatter(x, y, s=size, c="white", edgecolors=colors, linewidths=2, zorder=4)
-        for place, cluster in zip(self.centers, self.clusters, strict=True):
+        """The clusters' names, each in a frame of its colour, so that one that lies on another can be read."""
+        from matplotlib.patheffects import withStroke
+
+        size, outline = 9 if len(self.clusters) <= 12 else 7, [withStroke(linewidth=3.5, foreground="black")]
+        self.centers_ = []
+        for place, cluster, color in zip(self.centers, self.clusters, cluster_colors(len(self.clusters)), strict=True):
             if np.isfinite(place).all():
-                ax.text(
-                    *place, plain(cluster), ha="center", va="center_baseline", fontsize=7 if small else 9,
-                    weight="bold", zorder=5, parse_math=False,
+                text = ax.text(
+                    *place, plain(cluster), ha="center", va="center", fontsize=size, weight="bold", parse_math=False,
+                    bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": color, "lw": 2}, zorder=5,
                 )  # fmt: skip
+                text.get_bbox_patch().set_path_effects(outline)
+                self.centers_.append(text)
 
 
 def _blues() -> Any:
@@ -171,7 +172,7 @@ def _flatten(rows: Rows, centers: Any, features: Any) -> tuple[np.ndarray, Any, 
         raise ValueError("X has only one feature; draw it with FeatureDisplay.")
     if features is None and len(rows.names) > 2:
         return _components(rows, centers)
-    pair = [rows._position(feature) for feature in features or (0, 1)]
+    pair = [rows.position(feature) for feature in features or (0, 1)]
     if len(pair) != 2:
         raise ValueError(f"features has {len(pair)} entries; give two names or numbers of features.")
     columns = [rows.column(at) for at in pair]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import silhouette_samples
 
+from ..metrics import silhouette_samples
 from .distances import metric_of
 from .rows import Rows, coded, draw, matching, on_host, predicted, sample_note
-from .style import ACCENT, Display, cluster_colors, number_clusters, quiet, title
+from .style import ACCENT, Display, cluster_colors, number_clusters, quiet, title, within
 
 POINTS = 8.5  # height of a cluster's number with some air
 
@@ -51,7 +51,7 @@ class SilhouetteDisplay(Display):
 
     @property
     def figsize(self) -> tuple[float, float]:
-        return 6.4, max(4.8, 1.2 + 1.6 * POINTS / 72 * len(self.clusters))
+        return 6.4, within(1.2 + 1.6 * POINTS / 72 * len(self.clusters), 4.8)
 
     @classmethod
     def from_estimator(

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .rows import on_host, predicted
-from .style import Display, cluster_colors, number_clusters, quiet, title
+from .rows import counted, on_host, predicted
+from .style import Display, cluster_colors, number_clusters, quiet, title, within
 
 
 @dataclass(eq=False)
@@ -40,7 +40,7 @@ class ClusterSizesDisplay(Display):
 
     @property
     def figsize(self) -> tuple[float, float]:
-        return 6.4, max(2.4, 0.9 + 0.22 * len(self.sizes))
+        return 6.4, within(0.9 + 0.22 * len(self.sizes), 2.4)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None) -> ClusterSizesDisplay:
@@ -52,7 +52,7 @@ class ClusterSizesDisplay(Display):
         X : array-like, sparse CSR, stream or path of shape (n_samples, n_features)
         ax : matplotlib Axes, optional
         """
-        sizes = _count(predicted(estimator, X), len(estimator.cluster_centers_))
+        sizes = counted(predicted(estimator, X), len(estimator.cluster_centers_))
         return cls(sizes).plot(ax)
 
     @classmethod
@@ -76,9 +76,3 @@ class ClusterSizesDisplay(Display):
         quiet(ax, "top", "right", "left")
         title(ax, f"Sizes of {k} clusters, {total:,} rows")
         return self
-
-
-def _count(labels: np.ndarray, k: int) -> np.ndarray:
-    """Rows by label i32 [n], in blocks: bincount widens labels to int64. i64 [k]."""
-    parts = range(0, len(labels), 1 << 20)
-    return np.sum([np.bincount(labels[start : start + (1 << 20)], minlength=k) for start in parts], axis=0)

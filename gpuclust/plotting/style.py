@@ -13,6 +13,7 @@ OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "
 MARKERS = "o^sDvPX<>p"
 LINE, ACCENT = "#0072b2", "#d55e00"
 MOST_LETTERS = 28
+MOST_INCHES = 24.0
 MOST_COLUMNS, MOST_ROWS = 12, 40  # of a heat map with numbers in its cells
 
 
@@ -108,6 +109,11 @@ def name_features(axis: Any, names: Sequence[Any], **style: Any) -> None:
     axis.set_ticks(range(len(names)), labels=labels, fontsize=size, parse_math=False, **style)
 
 
+def within(wanted: float, least: float) -> float:
+    """Inches that grow with the number of clusters, up to what a screen holds."""
+    return float(np.clip(wanted, least, MOST_INCHES))
+
+
 def title(ax: Any, text: str, note: str = "") -> None:
     """A title and, below it and smaller, what the reader must know about the rows."""
     ax.set_title(f"{text}\n{note}" if note else text, fontsize=11, parse_math=False)
@@ -133,4 +139,4 @@ def write_numbers(ax: Any, image: Any, values: np.ndarray) -> None:
     for row, column in np.ndindex(values.shape):
         value = values[row, column]
         color = readable(image.cmap(image.norm(value)))
-        ax.text(column, row, f"{value:.2g}", ha="center", va="center", color=color, fontsize=8)
+        ax.text(column, row, f"{value:.3g}", ha="center", va="center", color=color, fontsize=8)

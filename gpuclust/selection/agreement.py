@@ -93,7 +93,7 @@ class Stability:
                 "rows": self.sizes,
                 "share": self.sizes / self.sizes.sum(),
                 "jaccard": self.jaccard,
-                "jaccard_std": np.nanstd(self.jaccard_runs, axis=0),
+                "jaccard_std": pd.DataFrame(self.jaccard_runs).std(ddof=0).to_numpy(),  # quiet where no run drew a row
                 "recovered": np.mean(self.jaccard_runs >= RECOVERED, axis=0),
                 "dissolved": np.mean(self.jaccard_runs <= DISSOLVED, axis=0),
                 "verdict": [word(value) for value in self.jaccard],
