@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .backends.base import Backend
@@ -23,6 +24,21 @@ from .errors import NotFiniteError
 
 logger = logging.getLogger("gpuclust")
 DTYPES = [np.float64, np.float32]
+
+
+class Reader(BaseEstimator):
+    """What rows are opened for that no estimator asks for: scikit-learn's checks write the features' names to it."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def feature_names_of(estimator: Any, n_features: int) -> list[str]:
+    """What features are called; x0, x1, ... where they have no names."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return [f"x{f}" for f in range(n_features)] if names is None else [str(name) for name in names]
 
 
 def open_source(

@@ -23,7 +23,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 
 # From the bottom up: a part imports itself and what stands before it.
 LAYERS = (
-    "errors", "_version", "config", "backends.kernels", "backends", "data", "objectives", "solvers",
+    "errors", "_version", "extras", "config", "backends.kernels", "backends", "data", "objectives", "solvers",
     "validation", "metrics", "estimators", "plotting", "profiling", "selection", "persistence", "datasets",
     "reporting", "cli",
 )  # fmt: skip

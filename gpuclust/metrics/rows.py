@@ -7,7 +7,6 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
 from ..backends.base import Backend, Chunk
@@ -17,17 +16,8 @@ from ..backends.statistics import DD, Delta
 from ..data.source import Source
 from ..objectives.median import medians
 from ..solvers.scan import scan
-from ..validation import open_source
+from ..validation import Reader, open_source
 from .labels import checked, encoded
-
-
-class InternalMetric(BaseEstimator):
-    """What scikit-learn's checks want: something that has features."""
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 class Labelled(NamedTuple):
@@ -67,7 +57,7 @@ def opened(X: Any, options: Options, *, clusters: int = 0, metric: Metric = Metr
     if isinstance(X, Source):
         return X
     return open_source(
-        InternalMetric(), X, options.sample_weight, select(options.device).backend, reset=True,
+        Reader(), X, options.sample_weight, select(options.device).backend, reset=True,
         chunk_size=options.chunk_size, clusters=clusters, metric=metric,
     )  # fmt: skip
 

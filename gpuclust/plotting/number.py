@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from ..extras import require
 from .style import ACCENT, LINE, Display, pyplot, quiet, title
 
 NAMES = {
@@ -180,13 +181,10 @@ def _line(ax: Any, ks: np.ndarray, values: np.ndarray, chosen: int | None) -> tu
 
 
 def _knee_finder() -> Any:
-    try:
-        from kneed import KneeLocator
-    except ImportError as error:
-        raise ImportError("The elbow is found by kneed: pip install 'gpuclust[analysis]'.") from error
+    locate = require("kneed", "The elbow").KneeLocator
 
     def find(ks: np.ndarray, inertia: np.ndarray) -> int | None:
-        knee = KneeLocator(ks, inertia, curve="convex", direction="decreasing").knee if len(ks) > 2 else None
+        knee = locate(ks, inertia, curve="convex", direction="decreasing").knee if len(ks) > 2 else None
         return None if knee is None else int(knee)
 
     return find

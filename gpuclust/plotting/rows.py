@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator
 from sklearn.utils.random import sample_without_replacement
 
 from ..backends.select import select
 from ..data.source import Source
-from ..validation import open_source
+from ..validation import Reader, feature_names_of, open_source
 
 CHUNK_ROWS = 1 << 17
 
@@ -64,10 +63,9 @@ def sample_note(drawn: int, n_rows: int) -> str:
 def opened(X: Any) -> tuple[Source, list[str]]:
     """X as a source in chunks, on the device that it lives on, and the names of its features."""
     host = not hasattr(X, "__cuda_array_interface__")
-    face: Any = BaseEstimator()
-    source = open_source(face, X, None, select("cpu" if host else "auto").backend, reset=True, chunk_size=CHUNK_ROWS)
-    names = getattr(face, "feature_names_in_", None)
-    return source, [f"x{at}" for at in range(source.n_features)] if names is None else [str(name) for name in names]
+    reader, backend = Reader(), select("cpu" if host else "auto").backend
+    source = open_source(reader, X, None, backend, reset=True, chunk_size=CHUNK_ROWS)
+    return source, feature_names_of(reader, source.n_features)
 
 
 def draw(X: Any, most: int | None, random_state: Any, feature_names: Sequence[Any] | None = None) -> Rows:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..extras import require
+
 # Okabe and Ito, "Color universal design" (2008); grey for their black, in which lines and labels are drawn.
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#6e6e6e")
 MARKERS = "o^sDvPX<>p"
@@ -44,11 +46,7 @@ def pyplot() -> Any:
     ImportError
         With the line that installs it.
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("Plots need matplotlib: pip install 'gpuclust[analysis]'.") from error
-    return plt
+    return require("matplotlib.pyplot", "A plot")
 
 
 def cluster_colors(n_clusters: int) -> np.ndarray:

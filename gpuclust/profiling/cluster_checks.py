@@ -106,10 +106,12 @@ class _Measured:
             return self.moments.total.value()[:, which] / self.moments.count[:, which]
 
     def loss(self) -> tuple[float, float]:
-        """Mean over all rows, and its squared standard error."""
+        """Mean over all rows, and its squared standard error: inf where float64 cannot hold the squares."""
         n = int(self.rows.sum())
-        total, square = (float(part.value()[:, COST].sum()) for part in (self.moments.total, self.moments.square))
-        return total / n, max(square / n - (total / n) ** 2, 0.0) / n
+        total, square = (part.value()[:, COST].sum() for part in (self.moments.total, self.moments.square))
+        with np.errstate(over="ignore", invalid="ignore"):
+            error = np.nan_to_num(square / n - (total / n) ** 2, nan=np.inf, posinf=np.inf)
+        return float(total / n), max(float(error), 0.0) / n
 
     def axis_ratio(self) -> np.ndarray:
         """f64 [k]."""

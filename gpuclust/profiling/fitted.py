@@ -64,12 +64,6 @@ def metric_of(estimator: Any) -> Metric:
     return getattr(estimator, "_metric", Metric.EUCLIDEAN)
 
 
-def names_of(estimator: Any) -> list[str]:
-    """What the features are called that the estimator was fitted on."""
-    names = getattr(estimator, "feature_names_in_", None)
-    return [f"x{f}" for f in range(estimator.cluster_centers_.shape[1])] if names is None else list(map(str, names))
-
-
 def costs(backend: Backend, rows: Array, start: int, stage: Centers) -> tuple[Array, Array]:
     """Label and cost of rows [n, d], the first of which is row `start`."""
     label = nearest(backend, Chunk(rows, None, start, {}), stage)

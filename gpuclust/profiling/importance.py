@@ -14,7 +14,8 @@ from ..backends.base import Backend, Centers, Chunk
 from ..backends.statistics import Cost
 from ..errors import DataError
 from ..metrics import adjusted_rand_score, silhouette_score
-from .fitted import costs, fitted, metric_of, names_of
+from ..validation import feature_names_of
+from .fitted import costs, fitted, metric_of
 from .rows import blocks, columns, opened, pandas
 
 
@@ -76,7 +77,8 @@ def permutation_importance(estimator: Any, X: Any, *, n_repeats: int = 5, random
             moved = [each.moved / n for each in found]
             made.append((np.mean(loss), np.std(loss), np.mean(moved), np.std(moved)))
     names = ["loss_increase", "loss_increase_std", "label_change", "label_change_std"]
-    table = pd.DataFrame(made, columns=names, index=pd.Index(names_of(estimator), name="feature"))
+    features = feature_names_of(estimator, estimator.cluster_centers_.shape[1])
+    table = pd.DataFrame(made, columns=names, index=pd.Index(features, name="feature"))
     table.insert(2, "relative_increase", table["loss_increase"] / (before or np.nan))
     return table.sort_values("loss_increase", ascending=False, kind="stable")
 

@@ -9,7 +9,6 @@ from functools import reduce
 from typing import Any, Final
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from ..backends.base import Array, Backend, Chunk
 from ..backends.cpu import CPUBackend
@@ -18,16 +17,13 @@ from ..backends.select import select
 from ..config import get_config
 from ..data.source import Source
 from ..errors import DataError, NotFiniteError
-from ..validation import open_source, refusing
+from ..extras import require
+from ..validation import Reader, feature_names_of, open_source, refusing
 
 BLOCK_BYTES: Final = 16 << 20  # of a block of rows on the host
 COLUMN_BYTES: Final = 256 << 20  # of the columns that are held at a time
 FEW_LABELS: Final = 1 << 20  # range of integer labels that are counted instead of sorted
 NOISE: Final = -1  # the label that means "in no cluster"
-
-
-class _Holder(BaseEstimator):
-    """What validation writes names and numbers of features to."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +45,10 @@ def opened(
     ValueError
         If `feature_names` are not one for each feature; what scikit-learn raises for the same X.
     """
-    holder, backend = _Holder(), _backend(X, device)
+    holder, backend = Reader(), _backend(X, device)
     source = open_source(holder, X, None, backend, reset=True, chunk_size=chunk_size, finite=finite)
     check_unweighted(source)
-    found = getattr(holder, "feature_names_in_", None) if feature_names is None else feature_names
-    names = [f"x{f}" for f in range(source.n_features)] if found is None else [str(name) for name in found]
+    names = feature_names_of(holder, source.n_features) if feature_names is None else list(map(str, feature_names))
     if len(names) != source.n_features:
         raise ValueError(f"feature_names has {len(names)} entries, X has {source.n_features} features.")
     with refusing(holder, X, backend):
@@ -210,8 +205,4 @@ def pandas() -> Any:
     ImportError
         With the line that installs it.
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError("Tables need pandas: pip install 'gpuclust[analysis]'.") from error
-    return pd
+    return require("pandas", "A table")

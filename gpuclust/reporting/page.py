@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from .._version import __version__
-from ..selection.extras import require
+from ..extras import require
 from .blocks import Section
 
 

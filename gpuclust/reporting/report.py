@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .._version import __version__, versions
+from ..extras import require
 from ..persistence.atomic import atomic_write
-from ..selection.extras import require
 from . import describing, judging, placing
 from .blocks import Block, Code, Facts, Notes, Section, Text
 from .page import Page

@@ -12,11 +12,11 @@ import numpy as np
 from ..estimators.lloyd import LloydEstimator
 from ..estimators.online import OnlineEstimator
 from ..estimators.start import check_init, first_centers, starts
+from ..extras import require
 from ..metrics import adjusted_rand_score
 from ..solvers.nearest import label
 from ..solvers.scan import scan
 from .alignment import contingency
-from .extras import require
 from .sweep import Opened, Tell, batch_model, check_estimator, open_rows, run, seeds_of
 
 METHODS: Final = ("seeds", "bootstrap", "half")

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from ..estimators.kmeans import KMeans
+from ..extras import require
 from ..solvers.nearest import label
 from .choice import ChoiceOfK
-from .extras import require
 from .gap import gap
 from .measure import MEASURES, measure
 from .rules import NAMES, chosen, recommended

@@ -86,5 +86,5 @@ def test_names_do_not_get_in_the_way_of_a_prediction():
 
 def test_without_matplotlib_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"Plots need matplotlib: pip install 'gpuclust\[analysis\]'\."):
+    with pytest.raises(ImportError, match=r"A plot needs matplotlib: run pip install 'gpuclust\[analysis\]'"):
         ClusterSizesDisplay.from_predictions([0, 1])

@@ -174,3 +174,12 @@ def test_clusters_of_any_source_and_chunks(rng, monkeypatch):
         assert found.warnings == whole.warnings and found.loss_per_row == whole.loss_per_row
     monkeypatch.setattr("gpuclust.profiling.cluster_checks.AXES", 3)
     assert check_clusters(model, X).table["axis_ratio"].isna().all()
+
+
+def test_losses_whose_squares_float64_cannot_hold(rng):
+    """Nothing can be said for sure, and nothing fails."""
+    X = rng.normal(size=(60, 2)) * 1e100
+    model = KMeans(2, random_state=0).fit(X)
+    found = check_clusters(model, X, X_held_out=1.5 * X)
+    assert not any("Held-out" in sentence for sentence in found.warnings)
+    assert found.held_out_loss_per_row > found.loss_per_row > 1e199

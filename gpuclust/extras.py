@@ -17,4 +17,5 @@ def require(name: str, purpose: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f"{purpose} needs {name}: run pip install 'gpuclust[analysis]'") from error
+        package = name.partition(".")[0]
+        raise ImportError(f"{purpose} needs {package}: run pip install 'gpuclust[analysis]'") from error
