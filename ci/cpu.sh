@@ -21,7 +21,7 @@ step "ruff"
 step "mypy"
 "$python" -m mypy
 step "CPU kernels"
-for dtype in float32 float64; do "$python" ci/warm.py "$dtype" & jobs+=($!); done
+for dtype in float32 float64; do NUMBA_NUM_THREADS=1 "$python" ci/warm.py "$dtype" & jobs+=($!); done
 for job in "${jobs[@]}"; do wait "$job"; done
 step "tests, GPUCLUST_FUZZ=$GPUCLUST_FUZZ (the GPU tests that a machine without one skips are counted below)"
 "$python" -m pytest -q -rs -n logical --maxprocesses 4 --dist worksteal "$@"

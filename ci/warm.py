@@ -15,7 +15,7 @@ import gpuclust
 from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians, metrics
 
 # rows, features, clusters: cells; bounds to groups; wide rows; a first look in integers
-SHAPES = (40_000, 2, 8), (3000, 8, 200), (600, 300, 60), (2000, 40, 40)
+SHAPES = (33_000, 2, 8), (600, 8, 200), (120, 300, 60), (120, 40, 40)
 
 
 def fits(dtype):
@@ -25,7 +25,7 @@ def fits(dtype):
         weight = np.linspace(0.5, 2.0, n)
         for kind in (KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians):
             for how in ({"init": X[:k], "n_init": 1}, {"init": "random", "n_init": 1}, {"init": "k-means||"}):
-                model = kind(k, max_iter=12, device="cpu", random_state=0, **how).fit(X)
+                model = kind(k, max_iter=6, device="cpu", random_state=0, **how).fit(X)
             model.transform(X[:50]), model.score(X[:50])
             kind(k, max_iter=3, device="cpu", random_state=0, **how).fit(X, sample_weight=weight)
         for kind in (KMeans, KMedians):
@@ -33,8 +33,8 @@ def fits(dtype):
             kind(k, max_iter=3, device="cpu", random_state=0).fit(gpuclust.stream([X, X]))
         rows = sp.csr_matrix(np.where(X > 1, X, 0).astype(dtype))
         for kind in (KMeans, MiniBatchKMeans):
-            kind(k, max_iter=12, device="cpu", random_state=0).fit(rows, sample_weight=weight).predict(rows)
-            kind(k, max_iter=12, device="cpu", random_state=0).fit(rows)
+            kind(k, max_iter=6, device="cpu", random_state=0).fit(rows, sample_weight=weight).predict(rows)
+            kind(k, max_iter=6, device="cpu", random_state=0).fit(rows)
     for metric in ("euclidean", "manhattan"):
         metrics.silhouette_samples(X[:100], np.arange(100) % 3, metric=metric)
         metrics.davies_bouldin_score(X[:100], np.arange(100) % 3, metric=metric)

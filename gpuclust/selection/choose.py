@@ -34,6 +34,7 @@ def choose_k(
     sample_size: int = 10_000,
     sample_weight: Any = None,
     random_state: Any = None,
+    n_jobs: int | None = None,
     progress: Tell | None = None,
 ) -> ChoiceOfK:
     """Cluster X into every number of clusters of `ks` and judge which fits best.
@@ -63,6 +64,10 @@ def choose_k(
         A weight is a number of repetitions; the silhouette alone counts each row once.
     random_state : int, RandomState or None, default=None
         Default: that of the estimator.
+    n_jobs : int, optional
+        Processes in which the references of the gap statistic are clustered, no more than the memory has room for; -1:
+        one for each core. Default: one, unless `joblib.parallel_config` says otherwise. Pays on many cores, whose
+        threads a single fit of so few rows cannot keep busy; no result depends on it.
     progress : callable, optional
         Called with (what was done, how many of these, of how many).
 
@@ -111,7 +116,11 @@ def choose_k(
     columns = _columns(found) | _measured(opened, found, names, sample_size, seeds[1], progress)
     if "gap" in names:
         kind = reference if reference != "auto" else "box" if opened.model._metric.l1 else "pca"
-        columns |= _gaps(opened, found, seeds[2], n_references, kind, sample_size, progress)
+        drawn = gap(
+            opened, found, seeds[2], n_references=n_references, reference=kind, sample_size=sample_size,
+            n_jobs=n_jobs, tell=progress,
+        )  # fmt: skip
+        columns |= {"gap": drawn.value, "gap_se": drawn.error, "gap_rows": np.full(len(found), drawn.rows)}
     return _result(opened, found, columns, names)
 
 
@@ -150,20 +159,6 @@ def _measured(
         if tell is not None:
             tell("criteria", done + 1, len(found))
     return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-
-
-def _gaps(
-    opened: Opened, found: dict[int, Found], seed: int, n_references: int, reference: str, sample_size: int,
-    tell: Tell | None,
-) -> dict[str, Any]:  # fmt: skip
-    """The gap statistic's columns; NaN for sparse rows, since those without clusters are not sparse."""
-    if opened.source.sparse:
-        nothing = np.full(len(found), np.nan)
-        return {"gap": nothing, "gap_se": nothing, "gap_rows": np.zeros(len(found), np.int64)}
-    drawn = gap(
-        opened, found, seed, n_references=n_references, reference=reference, sample_size=sample_size, tell=tell
-    )
-    return {"gap": drawn.value, "gap_se": drawn.error, "gap_rows": np.full(len(found), drawn.rows)}
 
 
 def _result(opened: Opened, found: dict[int, Found], columns: dict[str, Any], names: tuple[str, ...]) -> ChoiceOfK:

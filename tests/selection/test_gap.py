@@ -5,7 +5,7 @@ import pytest
 
 from gpuclust import KMeans, KMedians
 from gpuclust.selection import choose_k
-from gpuclust.selection.gap import _Uniform, gap
+from gpuclust.selection.gap import PROCESS_BYTES, _jobs, _Uniform, gap
 from gpuclust.selection.measure import stratified
 from gpuclust.selection.sweep import open_rows, sweep
 
@@ -83,3 +83,24 @@ def test_a_stratified_sample(rng):
     np.testing.assert_array_equal(np.bincount(labels[rows]), [900, 90, 10, 0, 1])
     assert len(stratified(np.repeat([0, 1], [9990, 10]), 100, rng)) == 102  # two rows of a cluster at least
     np.testing.assert_array_equal(stratified(labels, 10_000, rng), np.arange(10_000))
+
+
+def test_processes_do_not_show(rng):
+    """References clustered side by side are the same references; progress is told in order."""
+    X, told = rng.normal(size=(200, 2)), []
+    tell = lambda *what: told.append(what)  # noqa: E731
+    given = {"criteria": ["gap"], "n_references": 3, "random_state": 0}
+    one, two = (choose_k(X, range(1, 4), n_jobs=jobs, progress=tell, **given) for jobs in (1, 2))
+    np.testing.assert_array_equal(one.table["gap"], two.table["gap"])
+    np.testing.assert_array_equal(one.table["gap_se"], two.table["gap_se"])
+    assert [step for step in told if step[0] == "references"] == 2 * [("references", b, 3) for b in (1, 2, 3)]
+
+
+def test_no_more_processes_than_the_memory_has_room_for(rng, monkeypatch):
+    from gpuclust.backends.cpu import CPUBackend
+
+    rows = rng.normal(size=(1000, 4))
+    monkeypatch.setattr(CPUBackend, "free_bytes", lambda self: 3 * (PROCESS_BYTES + 10 * rows.nbytes))
+    assert [_jobs(asked, CPUBackend(), rows) for asked in (1, 2, 8)] == [1, 2, 3]
+    monkeypatch.setattr(CPUBackend, "free_bytes", lambda self: 0)
+    assert _jobs(8, CPUBackend(), rows) == 1
