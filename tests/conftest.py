@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def one_at_a_time(method):
 if "PYTEST_XDIST_WORKER" in os.environ and os.name == "posix":
     IndexDataCacheFile.save = one_at_a_time(IndexDataCacheFile.save)
     IndexDataCacheFile.load = one_at_a_time(IndexDataCacheFile.load)
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    """What pyplot holds open is no other test's business."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["f32", "f64"])

@@ -24,7 +24,7 @@ def middles(X: Array, label: Array, wanted: Array, out: Array) -> None:
     """
     k, d = len(wanted), X.shape[1]
     groups = cuda_moves.group(cupy.where(wanted[label], label, np.int32(-1)), None, k)
-    items = cupy.cumsum((groups.counts[:k] + np.int32(ITEM_ROWS - 1)) // np.int32(ITEM_ROWS), dtype=np.int32)
+    items = cupy.cumsum(groups.counts[:k] // np.int32(ITEM_ROWS) + np.int32(1), dtype=np.int32)  # the last may be empty
     rows = groups.row, groups.counts, groups.ends, items
 
     def step(start: int, stop: int) -> None:
@@ -45,7 +45,7 @@ def _select(X: Array, rows: tuple[Array, ...], start: int, stop: int, one: Array
     items, grid, above = (*rows, start, slots, ITEM_ROWS), (n // ITEM_ROWS + slots, groups), 0
     launch(f"medians.start_{form}", blocks_of(pairs), (counts, pairs, width, prefix, rank, next_))
     for shift in range(bits - 8, -1, -8):
-        launch("medians.clear_digits", min(slots, MOST_BLOCKS), (counts, slots, groups * BINS * LANES, bins))
+        launch("medians.clear_digits", (min(slots, MOST_BLOCKS), groups), (counts, slots, bins))
         args = (*items, X, d, prefix, key.type(above), shift, bins)
         launch(f"medians.count_digits_{form}", grid, args, shared=BINS * LANES * 4)
         args = (bins, counts, pairs, width, shift, prefix, rank, same)

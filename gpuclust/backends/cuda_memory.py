@@ -59,7 +59,9 @@ def constant(host: np.ndarray, dtype: Any = None) -> Array:
 
 @functools.lru_cache(maxsize=16)
 def _sent(key: _Same, dtype: Any, device: int) -> Array:
-    return send(key.array, dtype)
+    out = send(key.array, dtype)
+    cupy.cuda.get_current_stream().synchronize()  # whoever reads it later may do so on another stream
+    return out
 
 
 def place(rows: Any, dtype: Any) -> Array:

@@ -52,8 +52,9 @@ class ArraySource(Source):
 
     def keep(self, frame: Frame) -> None:
         if self._frame is not frame and not self.sparse and self._rows >= self.n_rows:
-            self._frame = frame
+            self.release("image", "stats")
             self._ledger.update(self.backend.kept(self._X, frame))
+            self._frame = frame
 
     def placed(self, column: Array) -> Any:
         return column if self._stays else self.backend.to_host(column)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..backends.metric import Metric
-from .rows import Labelled, means, put, spread
+from .rows import Labelled, check_held, means, put, spread
 from .unit import UnitSource
 
 BLOCK_BYTES: Final = 16 << 20  # of the sums of rows by cluster
@@ -46,6 +46,7 @@ def samples(rows: Labelled, *, cosine: bool) -> np.ndarray:
         rows = put(UnitSource(rows.source), rows.codes, rows.k)
     sizes, centers = np.bincount(rows.codes, minlength=rows.k), means(rows).centers
     around = spread(rows, centers, Metric.EUCLIDEAN)
+    check_held(around)
     nothing = _rows_of_zeros(rows) if cosine else np.zeros(0, np.int64)
     zeros = np.bincount(rows.codes[nothing], minlength=rows.k)
     found, backend, step = np.empty(len(rows.codes)), rows.source.backend, block_rows(rows.k)

@@ -11,13 +11,13 @@ from scipy.spatial.distance import cdist
 from ..backends.base import Backend, Chunk
 from ..backends.metric import Metric
 from ..backends.statistics import Cost
-from ..errors import NotFiniteError
 from ..solvers.nearest import label
 from .closed import block_rows
 from .rows import (
     Centred,
     Labelled,
     Options,
+    check_held,
     check_number_of_labels,
     checked_centers,
     labelled,
@@ -83,8 +83,7 @@ def inertia(
         return float(label(source, centers, kind).total.value())
     put(source, indices(labels, source, len(centers)), len(centers))
     total = float(source.fold(_cost, centers, kind).total.value())
-    if not np.isfinite(total):
-        raise NotFiniteError("Input X contains NaN or infinity, or distances that float64 cannot hold.")
+    check_held(total)
     return total
 
 
@@ -152,6 +151,7 @@ def davies_bouldin_score(
     rows, centred, there = _centred(X, labels, metric, Options(device, chunk_size, sample_weight))
     kind = METRICS[metric]
     away = spread(rows, np.nan_to_num(centred.centers), kind, root=not kind.l1)[there] / centred.mass[there]
+    check_held(away)
     return _worst(away, centred.centers[there], kind)
 
 
@@ -220,4 +220,5 @@ def calinski_harabasz_score(
     way = centers - centred.overall
     between = math.fsum(mass * (np.abs(way) if kind.l1 else way**2).sum(axis=1))
     within = math.fsum(spread(rows, np.nan_to_num(centred.centers), kind))
+    check_held(between, within)
     return between * (n - k) / (within * (k - 1)) if within else 1.0

@@ -14,6 +14,7 @@ from ..backends.metric import Metric
 from ..backends.select import select
 from ..backends.statistics import DD, Delta
 from ..data.source import Source
+from ..errors import NotFiniteError
 from ..objectives.median import medians
 from ..solvers.scan import scan
 from ..validation import Reader, open_source
@@ -34,6 +35,18 @@ class Options(NamedTuple):
     device: str
     chunk_size: int | None
     sample_weight: Any = None
+
+
+def check_held(*values: Any) -> None:
+    """Refuse what is not finite.
+
+    Raises
+    ------
+    NotFiniteError
+        If there is any.
+    """
+    if not all(np.isfinite(each).all() for each in values):
+        raise NotFiniteError("Input X contains NaN or infinity, or distances that float64 cannot hold.")
 
 
 def one_of(metric: Any, known: tuple[str, ...]) -> str:

@@ -12,10 +12,9 @@ import numpy as np
 from ..backends.base import Array, Backend
 from ..backends.metric import Metric
 from ..data.source import Source
-from ..errors import NotFiniteError
 from .closed import block_rows, relative
 from .labels import checked
-from .rows import Options, check_length, checked_centers, one_of, opened
+from .rows import Options, check_held, check_length, checked_centers, one_of, opened
 from .silhouette import METRICS
 from .unit import UnitSource
 
@@ -138,8 +137,7 @@ def _samples(
     for chunk in source.chunks():
         for low in range(0, chunk.X.shape[0], step):
             distance = _distances(source.backend, chunk.X[low : low + step], centers, kind, metric)
-            if not np.isfinite(distance).all():
-                raise NotFiniteError("Input X contains NaN or infinity, or distances that float64 cannot hold.")
+            check_held(distance)
             row, start = np.arange(len(distance)), chunk.start + low
             mine = distance.argmin(axis=1) if own is None else own[start : start + len(row)]
             nearest = distance[row, mine]

@@ -114,13 +114,17 @@ class _Measured:
         return float(total / n), max(float(error), 0.0) / n
 
     def axis_ratio(self) -> np.ndarray:
-        """f64 [k]."""
-        out = np.full(len(self.rows), np.nan)
+        """Of the features that vary within a cluster, f64 [k]; inf where they lie in a plane."""
+        out, eps = np.full(len(self.rows), np.nan), np.finfo(np.float64).eps
         for j, (n, total, products) in enumerate(zip(self.rows, self.total, self.products, strict=True)):
             if len(products) and n > len(total):
-                axes = np.linalg.eigvalsh(products - np.outer(total, total) / n)
+                spread = products - np.outer(total, total) / n
+                varies = np.diagonal(spread) > n * eps * np.diagonal(products)
+                if not varies.any():
+                    continue
+                axes = np.linalg.eigvalsh(spread[np.ix_(varies, varies)])
                 least, most = axes[0], axes[-1]
-                flat = least <= len(axes) * np.finfo(np.float64).eps * most
+                flat = least <= len(axes) * eps * most
                 out[j] = np.nan if most <= 0 else np.inf if flat else float(f"{np.sqrt(most / least):.6g}")
         return out
 

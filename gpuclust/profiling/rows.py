@@ -82,11 +82,13 @@ class Groups:
         Raises
         ------
         ValueError
-            If they are not one for each row.
+            If they are not one for each row, or some are missing.
         """
         labels = np.asarray(labels.get() if hasattr(labels, "__cuda_array_interface__") else labels)
         if labels.shape != (n_rows,):
             raise ValueError(f"labels has shape {labels.shape}, expected ({n_rows},): one label for each row of X.")
+        if pandas().isna(labels).any():
+            raise ValueError("labels has missing values: drop those rows, or label them -1, which stands for noise.")
         if labels.dtype.kind in "iu" and n_rows and int(labels.max()) - int(labels.min()) < FEW_LABELS:
             wide = labels.astype(np.int64)
             least = wide.min()

@@ -185,6 +185,11 @@ def stability(
     opened = open_rows(estimator, X, sample_weight, estimator.n_clusters)
     seeds = seeds_of(random_state, estimator, n_runs + 1)
     usable, count = _usable(opened)
+    if method == "half" and count // 2 < estimator.n_clusters:
+        raise ValueError(
+            f"Half of {count} rows is fewer than {estimator.n_clusters} clusters: use method='bootstrap', fewer"
+            " clusters or more rows."
+        )
     centers = _reference(estimator, opened, seeds[0])
     reference, k = _labels(opened, centers)[usable], len(centers)
     labels, similar = [], np.empty((n_runs, k))

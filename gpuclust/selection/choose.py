@@ -41,7 +41,7 @@ def choose_k(
 
     X is validated and copied to the device once. One k-means++ seeding serves all k (its first k rows are a draw of k),
     and each k is started from the fit above it as well, with the cheapest pairs of clusters merged; the better fit
-    counts. All k but none in particular gain from this, and the references of the gap statistic are clustered likewise.
+    counts. This helps every k alike, and the references of the gap statistic are clustered likewise: no k is favoured.
 
     Parameters
     ----------

@@ -67,7 +67,14 @@ def gap_choice(ks: Sequence[int], columns: Columns) -> Choice:
     if not np.any(columns["gap_rows"]):
         return Choice(None, "no gap statistic: rows in the box of sparse rows are not sparse")
     value, error = columns["gap"], columns["gap_se"]
+    lacking = np.isnan(value)
+    if lacking.any():  # from some k on, since the inertia never rises
+        first = int(lacking.argmax())
+        ks, value, error = ks[:first], value[:first], error[:first]
     k = first_within_error(ks, value, error)
+    if k is None and lacking.any():
+        k = columns["k"][first]
+        return Choice(None, f"no gap statistic from k={k} on: the inertia is 0, there are too few distinct rows")
     if k is None:
         return Choice(None, f"the gap statistic rises up to k={ks[-1]}: no k is within one standard error of the next")
     at = list(ks).index(k)

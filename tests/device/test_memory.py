@@ -304,3 +304,23 @@ def test_cases_of_this_file_are_independent():
     """The stand-in leaves nothing behind."""
     assert not [name for name in sys.modules if name.startswith("gpuclust.backends.cuda")]
     assert getattr(sys.modules.get("cupy"), "__version__", "") != "0"
+
+
+@pytest.mark.parametrize("when", [1, 4], ids=["first", "last"])
+@pytest.mark.parametrize("estimator", [KMeans, KMedians])
+def test_rows_that_turn_nan_during_a_fit_are_told(machine, rng, estimator, when, monkeypatch):
+    """In whatever pass: nothing outside an array is read for want of a label."""
+    from gpuclust.backends.cuda import CUDABackend
+
+    X = device_array(sys.modules["cupy"], blobs(rng, 300, 4, np.float32))
+    machine.fenced, packs, pack = True, [], CUDABackend.pack
+
+    def spoiled(self, *args):
+        packs.append(1)
+        if len(packs) == when:
+            X[7] = float("nan")
+        return pack(self, *args)
+
+    monkeypatch.setattr(CUDABackend, "pack", spoiled)
+    with pytest.raises(ValueError, match="1 rows hold NaN or infinity that was not there at the first read"):
+        fit(X, estimator=estimator, init=X[:5].get(), device="cuda", max_iter=3, tol=0)

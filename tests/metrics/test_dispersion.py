@@ -178,3 +178,10 @@ def test_what_is_not_finite_has_no_inertia(rng, tmp_path):
         for labels in (None, np.zeros(50, int)):
             with pytest.raises(ValueError, match="NaN"):
                 metrics.inertia(data, centers, labels=labels)
+
+
+@pytest.mark.parametrize("score", [metrics.davies_bouldin_score, metrics.calinski_harabasz_score])
+def test_distances_that_float64_cannot_hold_are_refused(rng, score):
+    """Instead of 0, which would be perfect."""
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ValueError, match="distances that float64 cannot hold"):
+        score(rng.normal(size=(60, 3)) * 1e160, np.arange(60) % 3)

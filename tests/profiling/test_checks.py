@@ -183,3 +183,12 @@ def test_losses_whose_squares_float64_cannot_hold(rng):
     found = check_clusters(model, X, X_held_out=1.5 * X)
     assert not any("Held-out" in sentence for sentence in found.warnings)
     assert found.held_out_loss_per_row > found.loss_per_row > 1e199
+
+
+def test_features_that_do_not_vary_within_a_cluster_make_none_long(rng):
+    """Of round clusters told apart by a flag as well."""
+    X = np.concatenate([rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 20])
+    flagged = np.c_[X, X[:, 0] > 10, np.full(120, 7.0)]
+    for data in (X, flagged):
+        found = check_clusters(KMeans(2, random_state=0).fit(data), data)
+        assert found.table["axis_ratio"].max() < 2 and not any("as long as wide" in each for each in found.warnings)

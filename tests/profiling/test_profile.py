@@ -240,3 +240,9 @@ def test_bad_input_is_refused(X, labels):
     for data in (X, gpuclust.stream([X])):
         with pytest.raises(ValueError, match="NaN"):
             profile(data, labels)
+
+
+@pytest.mark.parametrize("labels", [[0.0, np.nan, 1.0], ["a", None, "b"], pd.array([1, None, 2], dtype="Int64")], ids=["f", "s", "i"])
+def test_missing_labels_are_refused(labels):
+    with pytest.raises(ValueError, match="labels has missing values: drop those rows, or label them -1"):
+        profile(np.arange(6.0).reshape(3, 2), labels)

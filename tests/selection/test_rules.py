@@ -72,3 +72,13 @@ def test_samples_are_told():
     assert told["gap"].reason.endswith("(of 60 random rows)")
     exact, _ = chosen(columns | {"silhouette_rows": np.array([100, 100])}, ["silhouette"], 100)
     assert "(of" not in exact["silhouette"].reason
+
+
+def test_gaps_end_where_the_inertia_is_zero():
+    columns = {
+        "k": np.array([2, 3, 4]), "gap": np.array([0.1, 0.5, np.nan]), "gap_se": np.array([0.0, 0.0, np.nan]),
+        "gap_rows": np.full(3, 30),
+    }  # fmt: skip
+    found = gap_choice([2, 3, 4], columns)
+    assert found.k is None and "from k=4 on: the inertia is 0" in found.reason
+    assert gap_choice([2, 3, 4], columns | {"gap": np.array([0.5, 0.1, np.nan])}).k == 2

@@ -163,3 +163,8 @@ def test_refusals(estimator, given, error, message):
 def test_given_centres_may_be_bootstrapped():
     found = stability(KMeans(3, init=BLOBS[:3]), BLOBS, method="bootstrap", n_runs=2, random_state=0)
     assert found.ari.shape == (1,)
+
+
+def test_halves_with_fewer_rows_than_clusters_are_refused(rng):
+    with pytest.raises(ValueError, match="Half of 31 rows is fewer than 30 clusters: use method='bootstrap'"):
+        stability(KMeans(30, random_state=0), rng.normal(size=(31, 2)), method="half", n_runs=2)

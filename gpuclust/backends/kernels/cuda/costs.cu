@@ -5,14 +5,15 @@
 #define DEPTH 16  // features staged at once
 #define STRIDE (DEPTH + 1)
 
-// A thread a row: cost f64 [n] at its own centre; centers f64 [k, d]. The block stages its rows together.
+// A thread a row: cost f64 [n] at its own centre (at the first where it has none: it is refused later); centers f64 [k,
+// d]. The block stages its rows together.
 template <class T, bool L1>
 __device__ __forceinline__ void own(
     const T* X, int64_t n, int64_t d, const double* centers, const int32_t* label, double* cost) {
     SHARED(T, stage);
     for (int64_t row0 = (int64_t)blockIdx.x * ROWS; row0 < n; row0 += (int64_t)gridDim.x * ROWS) {
         const int64_t i = row0 + threadIdx.x;
-        const double* center = centers + (i < n ? label[i] : 0) * d;
+        const double* center = centers + (i < n && label[i] > 0 ? label[i] : 0) * d;
         double sum = 0.0;
         for (int64_t f0 = 0; f0 < d; f0 += DEPTH) {
             const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;

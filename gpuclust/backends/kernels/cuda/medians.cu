@@ -6,6 +6,7 @@
 
 #define BINS 256
 #define LANES 32
+#define AHEAD 8  // rows of a warp that are on their way at once
 
 // Values as unsigned integers of the same order; both zeros are one.
 __device__ __forceinline__ uint32_t to_key(float x) {
@@ -61,12 +62,13 @@ __device__ __forceinline__ void start(
     }
 }
 
-// bins u32 [slots, groups, BINS, LANES] <- 0 for slots that have rows.
+// bins u32 [slots, groups, BINS, LANES] <- 0 for slots that have rows. Block (x, y): group y of slots.
 extern "C" __global__ void __launch_bounds__(256, 4) clear_digits(
-    const int32_t* counts, int64_t slots, int64_t slot_bins, uint32_t* bins) {
+    const int32_t* counts, int64_t slots, uint32_t* bins) {
     for (int64_t slot = blockIdx.x; slot < slots; slot += gridDim.x) {
         if (!counts[slot]) continue;
-        for (int64_t e = threadIdx.x; e < slot_bins; e += blockDim.x) bins[slot * slot_bins + e] = 0;
+        uint32_t* own = bins + (slot * gridDim.y + blockIdx.y) * BINS * LANES;
+        for (int e = threadIdx.x; e < BINS * LANES; e += blockDim.x) own[e] = 0;
     }
 }
 
@@ -84,9 +86,17 @@ __device__ __forceinline__ void count_digits(
     __syncthreads();
     if (f < d) {
         const Key wanted = prefix[place * LANES + lane];
-        for (int64_t e = item.begin + warp; e < item.end; e += warps) {
-            const Key key = to_key(X[slots.row[e] * d + f]);
-            if ((key & above) == wanted) atomicAdd(own + (int)(key >> shift & (BINS - 1)) * LANES + lane, 1u);
+        for (int64_t first = item.begin + warp; first < item.end; first += AHEAD * warps) {
+            Key key[AHEAD];  // all are asked for before the first is counted
+#pragma unroll
+            for (int q = 0; q < AHEAD; q++) {
+                const int64_t e = first + q * warps;
+                key[q] = to_key(X[slots.row[e < item.end ? e : first] * d + f]);
+            }
+#pragma unroll
+            for (int q = 0; q < AHEAD; q++)
+                if (first + q * warps < item.end && (key[q] & above) == wanted)
+                    atomicAdd(own + (int)(key[q] >> shift & (BINS - 1)) * LANES + lane, 1u);
         }
     }
     __syncthreads();
@@ -112,7 +122,8 @@ __device__ __forceinline__ void choose_digits(
     }
 }
 
-// next [slots, groups * LANES] <- the least value above the prefix, of slots where the rank is the last of its value.
+// next [slots, groups * LANES] <- the least value above the prefix, of slots with an even number of rows where the rank
+// is the last of its value.
 template <class T, class Key>
 __device__ __forceinline__ void find_next(
     const T* X, int64_t d, const Slots& slots, const Key* prefix, const uint32_t* rank, const uint32_t* same,
@@ -121,6 +132,7 @@ __device__ __forceinline__ void find_next(
     const Item item = item_of(slots, blockIdx.x);
     const int64_t f = blockIdx.y * LANES + lane, pair = (item.slot * gridDim.y + blockIdx.y) * LANES + lane;
     if (item.begin == item.end || f >= d || rank[pair] + 1 < same[pair]) return;
+    if (slots.counts[slots.from + item.slot] % 2) return;
     const Key low = prefix[pair];
     Key least = ~(Key)0;
     for (int64_t e = item.begin + warp; e < item.end; e += warps) {
