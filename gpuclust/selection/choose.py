@@ -66,8 +66,8 @@ def choose_k(
         Default: that of the estimator.
     n_jobs : int, optional
         Processes in which the references of the gap statistic are clustered, no more than the memory has room for; -1:
-        one for each core. Default: one, unless `joblib.parallel_config` says otherwise. Pays on many cores, whose
-        threads a single fit of so few rows cannot keep busy; no result depends on it.
+        one for each core. Default: one, unless `joblib.parallel_config` says otherwise. No result depends on it. The
+        fits themselves follow each other, since each is also started from the one before, on all cores.
     progress : callable, optional
         Called with (what was done, how many of these, of how many).
 
