@@ -184,7 +184,9 @@ def _knee_finder() -> Any:
     locate = require("kneed", "The elbow").KneeLocator
 
     def find(ks: np.ndarray, inertia: np.ndarray) -> int | None:
-        knee = locate(ks, inertia, curve="convex", direction="decreasing").knee if len(ks) > 2 else None
+        if len(ks) < 3 or not inertia.min() < inertia.max():
+            return None
+        knee = locate(ks, inertia, curve="convex", direction="decreasing").knee
         return None if knee is None else int(knee)
 
     return find

@@ -55,6 +55,8 @@ def _integers(labels: Any, name: str) -> np.ndarray:
     found = column_or_1d(labels.get() if hasattr(labels, "get") and hasattr(labels, "device") else labels)
     if found.dtype.kind not in "iu" and len(found):
         raise ValueError(f"{name} must be integers, not {found.dtype}: new clusters get new numbers.")
+    if found.dtype == np.uint64 and found.max(initial=0) > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds numbers that int64 cannot: number the clusters from 0.")
     return found.astype(np.int64)
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_samples
 
 from gpuclust import KMeans, KMedians, MiniBatchKMeans
@@ -387,3 +388,10 @@ def test_estimators_of_scikit_learn_can_be_drawn(ax):
     model = SklearnKMeans(3, init=CORNERS, n_init=1).fit(X)
     assert ClusterSizesDisplay.from_estimator(model, X, ax=ax).sizes.tolist() == [60, 40, 20]
     assert len(ScatterDisplay.from_estimator(model, X, ax=ax).points_) == 3
+
+
+def test_no_elbow_where_nothing_falls():
+    """All rows the same: `kneed` would divide by zero."""
+    with pytest.warns(ConvergenceWarning):
+        display = ElbowDisplay.from_estimator(KMeans(random_state=0, device="cpu"), np.ones((20, 2)), ks=range(1, 5))
+    assert display.knee is None and not display.inertia.any()

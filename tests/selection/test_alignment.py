@@ -63,6 +63,7 @@ def test_kinds_of_labels():
         (["a", "b"], [0, 1], "reference must be integers"),
         ([0, 1], [0.5, 1.0], "labels must be integers"),
         ([[0, 1], [1, 0]], [0, 1], "1d array"),
+        (np.array([2**64 - 1, 1], np.uint64), [0, 1], "reference holds numbers that int64 cannot"),
     ],
 )
 def test_refusals(reference, labels, message):
