@@ -24,7 +24,7 @@ from . import emulator
 
 FUNCTIONS = (
     "abs arange ascontiguousarray asarray bincount concatenate cumsum empty flatnonzero full log maximum minimum "
-    "sort stack where zeros"
+    "sort where zeros"
 ).split()
 METHODS = "all any astype copy get max min ravel reshape set sum view".split()
 ATTRIBUTES = "T dtype flags itemsize nbytes ndim shape size device".split()
@@ -516,7 +516,7 @@ def module(machine):
         setattr(cupy, name, _elementwise(name))
     for name in "arange full zeros".split():
         setattr(cupy, name, _made(name))
-    cupy.concatenate, cupy.stack, cupy.empty = _many("concatenate"), _many("stack"), _garbage
+    cupy.concatenate, cupy.empty = _many("concatenate"), _garbage
     cupy.asarray, cupy.ascontiguousarray = _asarray, _ascontiguousarray
     cupy.flatnonzero, cupy.bincount, cupy.cumsum = _flatnonzero, _bincount, _cumsum
     cupy.RawModule = RawModule
