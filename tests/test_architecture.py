@@ -24,8 +24,8 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 # From the bottom up: a part imports itself and what stands before it.
 LAYERS = (
     "errors", "_version", "extras", "config", "backends.kernels", "backends", "data", "objectives", "solvers",
-    "validation", "metrics", "estimators", "plotting", "profiling", "selection", "persistence", "datasets",
-    "reporting", "cli",
+    "validation", "metrics", "estimators", "plotting", "profiling", "selection", "preprocessing", "models",
+    "monitoring", "persistence", "datasets", "reporting", "serving", "cli",
 )  # fmt: skip
 MAY_IMPORT_CUPY_LATE = {"backends/diagnosis.py", "validation.py", "cli/doctor.py"}
 DATA_AND_UP = ("data", "objectives", "solvers", "validation", "estimators")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gpuclust.cli.failures import reported
+from gpuclust.cli.options import Columns, Data, Device, Init, Memory, Method, Model, Quiet
 
 app = typer.Typer(
     help="Cluster large data on CPUs and NVIDIA GPUs, in memory or streamed from disk.",
@@ -18,44 +18,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Method(StrEnum):
-    """What to fit."""
-
-    kmeans = "kmeans"
-    minibatch = "minibatch"
-    kmedians = "kmedians"
-    minibatch_kmedians = "minibatch-kmedians"
-
-
-class Init(StrEnum):
-    """How to choose the first centers."""
-
-    plusplus = "k-means++"
-    parallel = "k-means||"
-    random = "random"
-
-
-Data = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DATA", help="A .npy, .npz, .csv or .parquet file: rows to cluster, one column per feature."
-    ),
-]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.gpuclust file that fit wrote.")]
-Columns = Annotated[
-    str | None,
-    typer.Option(help="Comma-separated columns to use: names, or numbers from 0 for .npy and .npz."),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda:N for the N-th GPU.")]
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        help="Memory for chunks of data, e.g. 2GB; .npy and .parquet larger than that are streamed."
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bar.")]
 
 
 def _version(show: bool) -> None:
