@@ -103,7 +103,7 @@ def in_command_line(options: argparse.Namespace, path: Path, folder: Path, k: in
     wait_quiet(options.patience)
     start, peak = time.perf_counter(), 0.0
     with open(folder / "cli.log", "w+") as log:
-        process = subprocess.Popen([sys.executable, "-m", "gpuclust.cli", *words], stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "gpuclust", *words], stdout=log, stderr=log)
         while process.poll() is None:
             peak = max(peak, status_mb("VmHWM", process.pid) or 0.0)
             time.sleep(0.05)

@@ -35,6 +35,9 @@ class Reader(BaseEstimator):
         return tags
 
 
+Reader.__name__ = "gpuclust"  # scikit-learn's messages say which estimator refuses the data; here it is none
+
+
 def feature_names_of(estimator: Any, n_features: int) -> list[str]:
     """What features are called; x0, x1, ... where they have no names."""
     names = getattr(estimator, "feature_names_in_", None)

@@ -25,7 +25,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 LAYERS = (
     "errors", "_version", "extras", "config", "backends.kernels", "backends", "data", "objectives", "solvers",
     "validation", "metrics", "estimators", "plotting", "profiling", "selection", "preprocessing", "models",
-    "monitoring", "persistence", "datasets", "reporting", "serving", "cli",
+    "monitoring", "persistence", "datasets", "reporting", "serving", "cli", "__main__",
 )  # fmt: skip
 MAY_IMPORT_CUPY_LATE = {"backends/diagnosis.py", "validation.py", "cli/doctor.py"}
 DATA_AND_UP = ("data", "objectives", "solvers", "validation", "estimators")

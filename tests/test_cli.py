@@ -672,7 +672,7 @@ def start(*arguments):
     root = str(Path(gpuclust.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     return subprocess.Popen(
-        [sys.executable, "-m", "gpuclust.cli", *map(str, arguments)],
+        [sys.executable, "-m", "gpuclust", *map(str, arguments)],
         env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=heed_interrupts,
     )  # fmt: skip
@@ -849,7 +849,7 @@ def test_a_terminal_gets_a_bar():
     command = [
         sys.executable,
         "-m",
-        "gpuclust.cli",
+        "gpuclust",
         "fit",
         "data.npy",
         "-k",

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.preprocessing import StandardScaler
 
-from .rows import matching, named, names_of, opened
+from .rows import centers_of, matching, named, names_of, opened
 from .style import Display, name_features, number_clusters, title, within, write_numbers
 
 
@@ -63,7 +63,7 @@ class CentersHeatmapDisplay(Display):
         """
         scaler, names = _standard(X)
         names = named(names_of(estimator, feature_names), names)
-        centers = np.asarray(estimator.cluster_centers_, np.float64)
+        centers = centers_of(estimator)
         values = (centers - scaler.mean_) / scaler.scale_
         return cls(values, names, max_features=max_features).plot(ax)
 

@@ -11,7 +11,7 @@ from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 
 from ..backends.metric import Metric
-from .rows import counted, on_host, predicted
+from .rows import centers_of, counted, on_host, predicted
 from .style import Display, cluster_colors, number_clusters, plain, quiet, readable, title, within, write_numbers
 
 AREA = 2600  # points squared of the largest cluster's circle
@@ -69,7 +69,7 @@ class ClusterDistanceDisplay(Display):
         ax : matplotlib Axes, optional
         """
         labels = getattr(estimator, "labels_", None) if X is None else predicted(estimator, X)
-        centers = np.asarray(estimator.cluster_centers_, np.float64)
+        centers = centers_of(estimator)
         sizes = None if labels is None else counted(on_host(labels), len(centers))
         metric = metric or metric_of(estimator)
         return cls(between(centers, metric), sizes, metric=metric).plot(ax, kind=kind)

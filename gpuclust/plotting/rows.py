@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.random import sample_without_replacement
+from sklearn.utils.validation import check_is_fitted
 
 from ..backends.select import select
 from ..data.source import Source
@@ -104,6 +105,18 @@ def named(given: Sequence[Any] | None, found: list[str]) -> list[str]:
 def names_of(estimator: Any, feature_names: Sequence[Any] | None) -> Sequence[Any] | None:
     """The names that the caller gave, or those that the estimator saw."""
     return getattr(estimator, "feature_names_in_", None) if feature_names is None else feature_names
+
+
+def centers_of(estimator: Any) -> np.ndarray:
+    """The centres of a fitted estimator, f64 [k, d].
+
+    Raises
+    ------
+    NotFittedError
+        If it has none.
+    """
+    check_is_fitted(estimator, "cluster_centers_")
+    return np.asarray(estimator.cluster_centers_, np.float64)
 
 
 def predicted(estimator: Any, X: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from .style import ACCENT, LINE, Display, cluster_colors, number_clusters, quiet, title, within
 
@@ -43,6 +44,7 @@ class InertiaHistoryDisplay(Display):
         ValueError
             If the estimator has no `inertia_history_`: mini-batches and models that were loaded have none.
         """
+        check_is_fitted(estimator, "cluster_centers_")
         history = getattr(estimator, "inertia_history_", None)
         if history is None:
             raise ValueError(

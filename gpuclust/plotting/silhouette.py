@@ -10,7 +10,7 @@ import numpy as np
 
 from ..metrics import silhouette_samples
 from .distances import metric_of
-from .rows import Rows, coded, draw, matching, on_host, predicted, sample_note
+from .rows import Rows, centers_of, coded, draw, matching, on_host, predicted, sample_note
 from .style import ACCENT, Display, cluster_colors, number_clusters, quiet, title, within
 
 POINTS = 8.5  # height of a cluster's number with some air
@@ -79,7 +79,7 @@ class SilhouetteDisplay(Display):
         """
         rows = draw(X, max_rows, random_state)
         metric = metric or metric_of(estimator)
-        clusters = np.arange(len(estimator.cluster_centers_))
+        clusters = np.arange(len(centers_of(estimator)))
         return cls._of(rows, predicted(estimator, rows.X), clusters, metric).plot(ax)
 
     @classmethod

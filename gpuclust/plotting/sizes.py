@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .rows import counted, on_host, predicted
+from .rows import centers_of, counted, on_host, predicted
 from .style import Display, cluster_colors, number_clusters, quiet, title, within
 
 
@@ -52,7 +52,7 @@ class ClusterSizesDisplay(Display):
         X : array-like, sparse CSR, stream or path of shape (n_samples, n_features)
         ax : matplotlib Axes, optional
         """
-        sizes = counted(predicted(estimator, X), len(estimator.cluster_centers_))
+        sizes = counted(predicted(estimator, X), len(centers_of(estimator)))
         return cls(sizes).plot(ax)
 
     @classmethod

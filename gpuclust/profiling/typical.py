@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import reduce
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -55,15 +56,15 @@ def typical_rows(estimator: Any, X: Any, n_rows: int = 5) -> Any:
     NotFittedError
         If `fit` was not called.
     ValueError
-        If `n_rows` is less than 1, or X has another number of features, or NaN or infinite values.
+        If `n_rows` is no whole number above 0, or X has another number of features, or NaN or infinite values.
     DataError
         If a file cannot be read, or a stream comes with weights.
     ImportError
         If pandas is not installed.
     """
     pd = pandas()
-    if n_rows < 1:
-        raise ValueError(f"n_rows={n_rows!r} must be 1 or more.")
+    if not isinstance(n_rows, Integral) or n_rows < 1:
+        raise ValueError(f"n_rows={n_rows!r} must be a whole number, 1 or more.")
     with fitted(estimator, X) as rows:
         found: _Nearest = rows.source.fold(_nearest, rows.stage(), n_rows)
     rank = np.arange(len(found.label)) - np.searchsorted(found.label, found.label)

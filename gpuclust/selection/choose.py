@@ -125,7 +125,7 @@ def choose_k(
 
 
 def _numbers(ks: Iterable[int]) -> list[int]:
-    numbers = sorted(set(ks))
+    numbers = sorted(set(ks)) if isinstance(ks, Iterable) else []
     if not numbers or not all(isinstance(k, Integral) and not isinstance(k, bool) and k >= 1 for k in numbers):
         raise ValueError(f"ks={ks!r} must hold positive integers, such as range(2, 31).")
     return [int(k) for k in numbers]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import silhouette_samples
 
 from gpuclust import KMeans, KMedians, MiniBatchKMeans
@@ -395,3 +395,16 @@ def test_no_elbow_where_nothing_falls():
     with pytest.warns(ConvergenceWarning):
         display = ElbowDisplay.from_estimator(KMeans(random_state=0, device="cpu"), np.ones((20, 2)), ks=range(1, 5))
     assert display.knee is None and not display.inertia.any()
+
+
+@pytest.mark.parametrize(
+    "Display", [CentersHeatmapDisplay, ClusterDistanceDisplay, SilhouetteDisplay, ClusterSizesDisplay, ScatterDisplay]
+)
+def test_an_unfitted_estimator_is_named(Display):
+    with pytest.raises(NotFittedError, match="KMeans instance is not fitted"):
+        Display.from_estimator(KMeans(2), X)
+
+
+def test_an_unfitted_estimator_has_no_history():
+    with pytest.raises(NotFittedError, match="KMeans instance is not fitted"):
+        InertiaHistoryDisplay.from_estimator(KMeans(2))

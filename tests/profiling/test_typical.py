@@ -81,6 +81,8 @@ def test_bad_input_is_refused(rng):
         typical_rows(KMeans(), [[0.0]])
     with pytest.raises(ValueError, match="n_rows=0"):
         typical_rows(model, [[0.0]], 0)
+    with pytest.raises(ValueError, match="n_rows=2.5 must be a whole number"):
+        typical_rows(model, [[0.0]], 2.5)
     with pytest.raises(ValueError, match=r"quantile=2 must lie in \[0, 1\]"):
         anomaly_scores(model, [[0.0]], quantile=2)
     with pytest.raises(ValueError, match="2 features"):

@@ -197,6 +197,7 @@ def test_the_plot(four):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"ks": 5}, "must hold positive integers"),
         ({"ks": []}, "must hold positive integers"),
         ({"ks": [0, 1]}, "must hold positive integers"),
         ({"ks": [2.5]}, "must hold positive integers"),

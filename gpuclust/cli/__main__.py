@@ -1,5 +1,0 @@
-"""`python -m gpuclust.cli`, for when the script is not on the path."""
-
-from gpuclust.cli import main
-
-main()
