@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .rows import Rows, coded, draw, matching, names_of, predicted, sample_note
+from .rows import Rows, centers_of, coded, draw, matching, names_of, predicted, sample_note
 from .style import Display, cluster_colors, marker, plain, quiet, title
 
 MOST = {"points": 20_000, "density": 1_000_000}  # rows that are drawn where the caller leaves it open
@@ -76,7 +76,7 @@ class ScatterDisplay(Display):
             If X has only one feature or not the features asked for.
         """
         rows = draw(X, _most(kind, max_rows), random_state, names_of(estimator, feature_names))
-        centers = np.asarray(estimator.cluster_centers_, np.float64)
+        centers = centers_of(estimator)
         labels, clusters = predicted(estimator, rows.X), np.arange(len(centers))
         points, placed, axes = _flatten(rows, centers, features)
         return cls(points, labels, placed, clusters.tolist(), axes, rows.n_rows).plot(ax, kind=kind)
