@@ -44,9 +44,9 @@ class InertiaHistoryDisplay(Display):
         ValueError
             If the estimator has no `inertia_history_`: mini-batches and models that were loaded have none.
         """
-        check_is_fitted(estimator, "cluster_centers_")
         history = getattr(estimator, "inertia_history_", None)
         if history is None:
+            check_is_fitted(estimator, "cluster_centers_")
             raise ValueError(
                 f"This {type(estimator).__name__} has no inertia_history_: fit a KMeans or KMedians in this process;"
                 " mini-batches and model files keep none."

@@ -367,7 +367,7 @@ def test_history(ax):
     assert np.array_equal(display.line_.get_ydata(), MODEL.inertia_history_)
     assert display.line_.get_xdata()[0] == 1 and "converged" in ax.get_title()
     with pytest.raises(ValueError, match="This MiniBatchKMeans has no inertia_history_"):
-        InertiaHistoryDisplay.from_estimator(MiniBatchKMeans())
+        InertiaHistoryDisplay.from_estimator(MiniBatchKMeans(3, random_state=0).fit(X))
 
 
 def test_stability(ax):
