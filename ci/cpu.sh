@@ -14,13 +14,13 @@ step "environment: $venv"
 "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: set PYTHON=")'
 "${PYTHON:-python3}" -m venv --clear "$venv"
 python="$venv/bin/python"
-"$python" -m pip install --quiet -e ".[test,cli,files,compile]"
+# most modules are never imported: those that are compile themselves
+"$python" -m pip install --quiet --no-compile -e ".[test,cli,files,compile]"
 
 step "ruff"
 "$python" -m ruff check .
-step "mypy"
-"$python" -m mypy
-step "CPU kernels"
+step "mypy, and the CPU kernels beside it"
+"$python" -m mypy & jobs=($!)
 for dtype in float32 float64; do NUMBA_NUM_THREADS=1 "$python" ci/warm.py "$dtype" & jobs+=($!); done
 for job in "${jobs[@]}"; do wait "$job"; done
 step "tests, GPUCLUST_FUZZ=$GPUCLUST_FUZZ (the GPU tests that a machine without one skips are counted below)"

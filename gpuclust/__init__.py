@@ -14,6 +14,7 @@ _HOME = {
     "MiniBatchKMedians": "estimators.minibatch_kmedians",
     "kmeans_plusplus": "estimators.functions",
     "k_means": "estimators.functions",
+    "Checkpoint": "solvers.checkpoint",
     "stream": "data.stream",
     "get_config": "config",
     "set_config": "config",

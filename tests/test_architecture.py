@@ -23,7 +23,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 
 # From the bottom up: a part imports itself and what stands before it.
 LAYERS = (
-    "errors", "_version", "extras", "config", "backends.kernels", "backends", "data", "objectives", "solvers",
+    "errors", "_version", "extras", "config", "files", "backends.kernels", "backends", "data", "objectives", "solvers",
     "validation", "metrics", "estimators", "plotting", "profiling", "selection", "preprocessing", "models",
     "monitoring", "persistence", "datasets", "reporting", "serving", "cli", "__main__",
 )  # fmt: skip
@@ -210,7 +210,10 @@ MATTERS = {
 }
 
 
-@pytest.mark.parametrize("name", [n for n in inspect.signature(KMeans).parameters if n not in ("algorithm", "copy_x")])
+TESTED_ELSEWHERE = {"algorithm", "copy_x", "checkpoint"}  # below, and in test_checkpoint.py
+
+
+@pytest.mark.parametrize("name", [n for n in inspect.signature(KMeans).parameters if n not in TESTED_ELSEWHERE])
 def test_every_parameter_matters(name, monkeypatch, capsys):
     given, one, other = MATTERS[name]
     monkeypatch.setattr(selection, "cuda_problem", lambda index: Problem("there is none", False))

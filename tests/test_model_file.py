@@ -13,9 +13,9 @@ from sklearn.cluster import KMeans as PeerKMeans
 from sklearn.exceptions import NotFittedError
 
 from gpuclust import KMeans, MiniBatchKMeans, ModelFileError, load_model, save_model
+from gpuclust.files.atomic import atomic_write
+from gpuclust.files.container import digest
 from gpuclust.persistence import FORMAT_VERSION
-from gpuclust.persistence.atomic import atomic_write
-from gpuclust.persistence.checks import digest
 
 MUTATIONS = 10_000 if os.environ.get("GPUCLUST_FUZZ") == "full" else 500
 RNG = np.random.default_rng(0)

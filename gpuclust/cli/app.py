@@ -73,6 +73,11 @@ def fit(
         Path | None, typer.Option(help="Directory for the results.  [default: DATA's name + -k + K]")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="HTML file for a report on the clusters.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps the state of the fit: the same command goes on from it after a crash."),
+    ] = None,
+    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds from one checkpoint to the next.")] = 60.0,
     quiet: Quiet = False,
 ) -> None:
     """Cluster DATA; write labels, centers, the model and a summary, and print a table of the clusters."""
@@ -83,7 +88,8 @@ def fit(
             Settings(
                 data=data, clusters=number_of_clusters(clusters), method=method.value, init=init.value, n_init=n_init,
                 max_iter=max_iter, tol=tol, seed=seed, columns=columns, weight=weight, device=device,
-                memory=memory, out=out, quiet=quiet, max_k=max_k, report=report,
+                memory=memory, out=out, quiet=quiet, max_k=max_k, report=report, checkpoint=checkpoint,
+                checkpoint_every=checkpoint_every,
             )
         )  # fmt: skip
 

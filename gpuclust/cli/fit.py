@@ -45,6 +45,8 @@ class Settings:
     quiet: bool = False
     max_k: int = 30
     report: Path | None = None
+    checkpoint: Path | None = None
+    checkpoint_every: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def make_estimator(settings: Settings) -> Any:
     """Return the unfitted estimator; options that were not given keep the class's defaults."""
     import gpuclust
 
-    given = {"max_iter": settings.max_iter, "tol": settings.tol}
+    given = {"max_iter": settings.max_iter, "tol": settings.tol, "checkpoint": _checkpoint(settings)}
     return getattr(gpuclust, METHODS[settings.method])(
         **({} if settings.clusters is None else {"n_clusters": settings.clusters}),
         init=settings.init,
@@ -137,6 +139,17 @@ def make_estimator(settings: Settings) -> Any:
         device=settings.device,
         **{name: value for name, value in given.items() if value is not None},
     )
+
+
+def _checkpoint(settings: Settings) -> Any:
+    """Return what --checkpoint asks for; it keeps the state of one fit that goes over all rows."""
+    from gpuclust import Checkpoint
+
+    if settings.checkpoint is None:
+        return None
+    if settings.clusters is None or settings.method not in ("kmeans", "kmedians"):
+        raise UsageProblem("--checkpoint goes with --method kmeans or kmedians and a number of clusters")
+    return Checkpoint(settings.checkpoint, seconds=settings.checkpoint_every)
 
 
 def _n_init(text: str) -> int | str:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from gpuclust.cli.failures import OutputProblem, sentence
-from gpuclust.persistence.atomic import discard, flush, open_temporary, rename
+from gpuclust.files.atomic import discard, flush, open_temporary, rename
 
 
 class Outputs:

@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import StrOptions
 from ..backends.frame import Frame
 from ..data.source import Source
 from ..objectives.mean import Mean, Means
-from .base import CenterEstimator
 from .lloyd import LloydEstimator
 
 
@@ -41,6 +40,10 @@ class KMeans(LloydEstimator):
     device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
+    checkpoint : path or gpuclust.Checkpoint, optional
+        A file to which the state is written while the fit goes on: every minute, or as a `Checkpoint` says. Where the
+        file is there already, a fit that was killed goes on from it and ends with the same attributes, bit for bit
+        (`n_passes_` apart). It is removed when the fit ends well.
 
     Attributes
     ----------
@@ -67,8 +70,7 @@ class KMeans(LloydEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CenterEstimator._parameter_constraints,
-        "copy_x": ["boolean"],
+        **LloydEstimator._parameter_constraints,
         "algorithm": [StrOptions({"lloyd", "elkan", "auto"})],
     }
 
@@ -86,6 +88,7 @@ class KMeans(LloydEstimator):
         algorithm: str = "lloyd",
         device: str = "auto",
         chunk_size: int | None = None,
+        checkpoint: Any = None,
     ):
         self.n_clusters = n_clusters
         self.init = init
@@ -98,6 +101,7 @@ class KMeans(LloydEstimator):
         self.algorithm = algorithm
         self.device = device
         self.chunk_size = chunk_size
+        self.checkpoint = checkpoint
 
     def _objective(self, source: Source, frame: Frame, centers: np.ndarray) -> tuple[Mean, Means]:
         return Mean.start(source, frame, centers)

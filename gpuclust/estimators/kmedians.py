@@ -11,7 +11,6 @@ from ..backends.frame import Frame
 from ..backends.metric import Metric
 from ..data.source import Source
 from ..objectives.median import Median, Medians
-from .base import CenterEstimator
 from .lloyd import LloydEstimator
 
 
@@ -44,6 +43,10 @@ class KMedians(LloydEstimator):
     device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
+    checkpoint : path or gpuclust.Checkpoint, optional
+        A file to which the state is written while the fit goes on: every minute, or as a `Checkpoint` says. Where the
+        file is there already, a fit that was killed goes on from it and ends with the same attributes, bit for bit
+        (`n_passes_` apart). It is removed when the fit ends well.
 
     Attributes
     ----------
@@ -77,8 +80,7 @@ class KMedians(LloydEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CenterEstimator._parameter_constraints,
-        "copy_x": ["boolean"],
+        **LloydEstimator._parameter_constraints,
         "median": [StrOptions({"midpoint", "lower"})],
     }
     _metric: ClassVar[Metric] = Metric.MANHATTAN
@@ -97,6 +99,7 @@ class KMedians(LloydEstimator):
         copy_x: bool = True,
         device: str = "auto",
         chunk_size: int | None = None,
+        checkpoint: Any = None,
     ):
         self.n_clusters = n_clusters
         self.init = init
@@ -109,9 +112,13 @@ class KMedians(LloydEstimator):
         self.copy_x = copy_x
         self.device = device
         self.chunk_size = chunk_size
+        self.checkpoint = checkpoint
 
     def _objective(self, source: Source, frame: Frame, centers: np.ndarray) -> tuple[Median, Medians]:
         return Median.start(source, frame, centers, lower=self.median == "lower")
+
+    def _depends_on(self) -> dict[str, Any]:
+        return {"median": self.median}
 
     def _tolerance(self, frame: Frame) -> float:
         return self.tol

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -14,15 +15,23 @@ from sklearn.utils import check_random_state
 from ..backends.frame import Frame
 from ..backends.select import select
 from ..data.source import Source
+from ..solvers.checkpoint import Checkpoint, Keeper
 from ..solvers.iterate import Fit, Objective, iterate
 from ..solvers.scan import scan
 from ..validation import open_source, refusing
 from .base import CenterEstimator
+from .resume import identity, restored, run_again, state_of
 from .start import check_init, first_centers, starts
 
 
 class LloydEstimator(CenterEstimator):
     """Base of the estimators that iterate over all rows."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CenterEstimator._parameter_constraints,
+        "copy_x": ["boolean"],
+        "checkpoint": [None, str, os.PathLike, Checkpoint],
+    }
 
     @abstractmethod
     def _objective(self, source: Source, frame: Frame, centers: np.ndarray) -> tuple[Objective, Any]:
@@ -34,6 +43,10 @@ class LloydEstimator(CenterEstimator):
 
     def _check_choice(self) -> None:
         """Warn of parameters that make no sense together."""
+
+    def _depends_on(self) -> dict[str, Any]:
+        """Parameters beyond the common ones that change the result."""
+        return {}
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -55,10 +68,13 @@ class LloydEstimator(CenterEstimator):
         ValueError
             For what scikit-learn rejects too, in its words.
         DataError
-            If a file is missing, truncated, empty or not numeric.
+            If a file is missing, truncated, empty or not numeric, or the checkpoint is that of another fit.
+        ModelFileError
+            If the checkpoint is damaged.
         DeviceUnavailableError, DeviceMemoryError
             If the device cannot be used, or the memory budget is too small.
         """
+        keeper = Keeper.of(self.checkpoint)
         choice = select(self.device)
         source = open_source(
             self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters,
@@ -72,23 +88,36 @@ class LloydEstimator(CenterEstimator):
         self._check_choice()
         with refusing(self, X, choice.backend):
             frame = scan(source, self._metric)
-        random_state = check_random_state(self.random_state)
-        best, labels = self._best(source, frame, init, n_init, random_state)
+        best, labels = self._best(source, frame, init, n_init, keeper)
         self._keep(source, best, labels)
         self.device_ = choice.backend.name
+        if keeper is not None:
+            keeper.remove()
         return self
 
-    def _best(self, source: Source, frame: Frame, init: Any, n_init: int, random_state: Any) -> tuple[Fit, Any]:
+    def _best(self, source: Source, frame: Frame, init: Any, n_init: int, keeper: Keeper | None) -> tuple[Fit, Any]:
         """The start of least inertia and its labels (a copy where another start may overwrite them)."""
-        best: Fit | None = None
-        labels = None
-        tol = self._tolerance(frame)
-        for run in range(n_init):
-            centers = first_centers(source, frame, init, self.n_clusters, random_state)
+        best, labels, state, random_state = None, None, None, check_random_state(self.random_state)
+        if keeper is not None:
+            state = keeper.resume(identity(self, source, frame, init, n_init) | self._depends_on())
+        if state is not None:
+            random_state = restored(random_state, state.random_state)
+            if state.best is not None:
+                best, labels = run_again(source, state.best, self._metric)
+        for run in range(0 if state is None else state.run, n_init):
+            if state is None:
+                centers, place = first_centers(source, frame, init, self.n_clusters, random_state), None
+            else:
+                centers, place, state = state.initial, state.place, None
             if self.verbose:
-                print("Initialization complete")
+                print("Initialization complete" if place is None else f"Resumed after iteration {place.n_iter - 1}")
+            if keeper is not None:
+                keeper.begin(state_of(run, centers, place, best, random_state))
             objective, params = self._objective(source, frame, centers)
-            fit = iterate(source, objective, params, max_iter=self.max_iter, tol=tol, run=run, verbose=self.verbose)
+            fit = iterate(
+                source, objective, params, max_iter=self.max_iter, tol=self._tolerance(frame), run=run,
+                verbose=self.verbose, keeper=keeper, place=place,
+            )  # fmt: skip
             if best is None or fit.cost.total.value() < best.cost.total.value():
                 best = fit
                 labels = source.rows("label") if run == n_init - 1 else source.rows("label").copy()

@@ -1,9 +1,7 @@
-"""What a model must satisfy, on the way out and on the way in, and the checksum over all of it."""
+"""What a model must satisfy, on the way out and on the way in."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from itertools import chain
@@ -21,17 +19,6 @@ CLASSES = {
     "MiniBatchKMedians": "gpuclust.estimators.minibatch_kmedians",
 }  # the whitelist
 TENSORS = {"cluster_centers_", "counts", "sketch"}
-
-
-def digest(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> str:
-    """SHA-256 over the metadata (but the checksum itself) and each tensor's name, dtype, shape and bytes."""
-    rest = {key: value for key, value in header.items() if key != "sha256"}
-    total = hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        total.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
-        total.update(tensor.tobytes())
-    return total.hexdigest()
 
 
 def check_model(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:

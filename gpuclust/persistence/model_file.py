@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from gpuclust.errors import ModelFileError
-from gpuclust.persistence.atomic import atomic_write
-from gpuclust.persistence.checks import CLASSES, check_model, digest
-from gpuclust.persistence.container import read_container
+from gpuclust.files.atomic import atomic_write
+from gpuclust.files.container import digest, read_container
+from gpuclust.persistence.checks import CLASSES, check_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._version import __version__, versions
 from ..extras import require
-from ..persistence.atomic import atomic_write
+from ..files.atomic import atomic_write
 from . import describing, judging, placing
 from .blocks import Block, Code, Facts, Notes, Section, Text
 from .page import Page

@@ -27,7 +27,7 @@ from ..data.source import Source
 from ..estimators.lloyd import LloydEstimator
 from ..estimators.online import OnlineEstimator
 from ..estimators.start import first_centers, starts
-from ..solvers.iterate import Fit, iterate
+from ..solvers.iterate import Fit, Reported, iterate
 from ..solvers.nearest import label
 from ..solvers.scan import scan
 from ..solvers.seeding import plus_plus, random_rows
@@ -42,12 +42,6 @@ class Opened(NamedTuple):
     source: Source
     frame: Frame
     model: Any
-
-
-class Reported(NamedTuple):
-    """What is kept of a fit's parameters, without its sums."""
-
-    centers: np.ndarray
 
 
 @dataclass(frozen=True)

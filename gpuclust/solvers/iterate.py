@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ..backends.base import Backend, Chunk
 from ..backends.statistics import DD, Cost
 from ..data.source import Source
+from ..errors import DataError
 from ..objectives.mean import Final
 from . import progress
 
@@ -25,8 +27,31 @@ class Fit(NamedTuple):
     history: np.ndarray  # f64 [n_iter]: cost of each assignment against its own centres
 
 
+class Reported(NamedTuple):
+    """What is kept of a fit's parameters, without its sums."""
+
+    centers: np.ndarray  # f64 [k, d]
+
+
+class Place(NamedTuple):
+    """Where the loop stands after an iteration. It goes on from here once that iteration is made again."""
+
+    n_iter: int
+    before: np.ndarray  # f64 [k, d]: the centres that the iteration began with
+    after: np.ndarray  # f64 [k, d]: and those that it ended with
+    changes: np.ndarray  # f64 [n_iter - 1, 2]: of the cost, from each assignment to the next, high and low parts
+
+
+class Keeper(Protocol):
+    def due(self) -> bool:
+        """Whether to keep the place after one more iteration."""
+
+    def keep(self, place: Place, /) -> None: ...
+
+
 class Objective(Protocol):
-    """What centres are and what an assignment costs: `Mean`, `Median`. Parameters have `terms` and `moved`."""
+    """What centres are and what an assignment costs: `Mean`, `Median`. Parameters are dataclasses with `centers`,
+    `terms` and `moved`."""
 
     def begin(self, backend: Backend, params: Any, /) -> Any:
         """What `partial` needs of the parameters."""
@@ -49,16 +74,33 @@ class Objective(Protocol):
 
 
 def iterate(
-    source: Source, objective: Objective, params: Any, *, max_iter: int, tol: float, run: int = 0, verbose: int = 0
+    source: Source,
+    objective: Objective,
+    params: Any,
+    *,
+    max_iter: int,
+    tol: float,
+    run: int = 0,
+    verbose: int = 0,
+    keeper: Keeper | None = None,
+    place: Place | None = None,
 ) -> Fit:
-    """Lloyd's iteration from `params`. What `tol` means is the objective's business; 0: until no label changes.
+    """Lloyd's iteration from `params`, the objective's first ones, or from a `place` on the way that began there. What
+    `tol` means is the objective's business; 0: until no label changes.
 
     The ledger's labels end as the nearest of the reported centres, at convergence and at the iteration limit alike.
+
+    Raises
+    ------
+    DataError
+        If the place is not one of these rows.
     """
     changes: list[DD] = []  # of the cost, from each assignment to the next
     told: Final | None = None
     converged = False
-    for n_iter in range(1, max_iter + 1):
+    if place is not None:
+        params, changes = _again(source, objective, params, place), [DD(*change) for change in place.changes.tolist()]
+    for n_iter in range(1 if place is None else place.n_iter + 1, max_iter + 1):
         began = time.perf_counter()
         old, stage = params, objective.begin(source.backend, params)
         delta = source.fold(objective.partial, stage)
@@ -76,10 +118,29 @@ def iterate(
             converged = True
             _say(verbose, f"Converged at iteration {n_iter - 1}: {reason}.")
             break
+        if keeper is not None and n_iter < max_iter and keeper.due():
+            keeper.keep(_place(source.backend, n_iter, old, params, changes))
     reported = objective.report(source.backend, params)
     final = objective.finish(source, reported)
     changes.append(objective.change(params.terms, final.terms))
     return Fit(reported, final.cost, n_iter, converged, _history(final.cost.total, changes))
+
+
+def _place(backend: Backend, n_iter: int, old: Any, new: Any, changes: list[DD]) -> Place:
+    before, after = (backend.to_host(params.centers) for params in (old, new))
+    return Place(n_iter, before, after, np.array(changes, np.float64).reshape(-1, 2))
+
+
+def _again(source: Source, objective: Objective, params: Any, place: Place) -> Any:
+    """The parameters after the iteration of a place. Labels and sums follow from its first centres alone."""
+    old = replace(params, centers=place.before)
+    new = objective.solve(source, source.fold(objective.partial, objective.begin(source.backend, old)), old)
+    if not np.array_equal(source.backend.to_host(new.centers), place.after):
+        raise DataError(
+            "The rows are not those of the checkpoint: an iteration made again ends with other centres. Pass the same"
+            " rows, delete the checkpoint, or choose another path."
+        )
+    return new
 
 
 def _history(total: DD, changes: list[DD]) -> np.ndarray:

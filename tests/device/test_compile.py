@@ -11,7 +11,7 @@ import pytest
 
 from . import fakecupy
 
-ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"]
+ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120"]  # as `target` names them
 FILES = ["costs", "few", "hopper", "medians", "moves", "nearest", "scan", "silhouette", "solve", "tensor", "totals", "trials"]
 ONLY = {"hopper": ["sm_90a"]}
 REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 384

@@ -651,6 +651,8 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
         return sound(file).replace(right, wrong) if where == file or where.endswith("cuh") else sound(file)
 
     monkeypatch.setattr(cuda_kernels, "source", broken)
+    files = [path.stem for path in cuda_kernels.SOURCES.glob("*.cu")]
+    monkeypatch.setattr(emulator, "brief", {broken(file) for file in files} - {sound(file) for file in files})
     with pytest.raises((AssertionError, emulator.EmulatorError)):
         exercise(fenced, rng, where)
 

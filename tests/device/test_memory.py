@@ -157,11 +157,11 @@ def test_seeding_survives_failed_allocations(machine, rng):
 def test_data_larger_than_the_device_are_read_in_chunks(machine, rng, tmp_path, caplog, monkeypatch, Class, weights):
     """Two chunks at once, halved as often as need be."""
     monkeypatch.setattr("gpuclust.objectives.median.SAMPLE_BYTES", 1 << 16)
-    X, weight = blobs(rng, 8000, 8, np.float32), WEIGHTS[weights](rng, 8000)
+    X, weight = blobs(rng, 4000, 8, np.float32), WEIGHTS[weights](rng, 4000)
     np.save(tmp_path / "x.npy", X)
-    how = {"init": X[:5], "max_iter": 3, "estimator": Class}
+    how = {"init": X[:5], "max_iter": 2, "estimator": Class}
     reference = fit(X, weight, **how)
-    machine.limit = 250_000 if weights == "none" else 315_000  # the ledger takes 12 bytes a row
+    machine.limit = 125_000 if weights == "none" else 157_500  # the ledger takes 12 bytes a row
     assert machine.limit < X.nbytes + (0 if weight is None else weight.nbytes)
     with caplog.at_level(logging.WARNING, "gpuclust"):
         assert_same_bits(fit(X, weight, device="cuda", **how), reference)
@@ -175,7 +175,7 @@ def test_data_larger_than_the_device_are_read_in_chunks(machine, rng, tmp_path, 
     assert type(model.predict(X)) is type(model.transform(X)) is np.ndarray
     machine.limit = 1 << 40
     assert_same_bits(fit(tmp_path / "x.npy", weight, chunk_size=999, device="cuda", **how), reference)
-    assert_same_bits(fit(tmp_path / "x.npy", weight, chunk_size=8000, device="cuda", **how), reference)
+    assert_same_bits(fit(tmp_path / "x.npy", weight, chunk_size=4000, device="cuda", **how), reference)
 
 
 def test_copies_run_beside_the_kernels(machine, rng):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from fractions import Fraction
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -26,12 +28,21 @@ def direct_labels(X, centers, l1=False):
     return np.concatenate(parts).astype(np.int32)
 
 
+def exact_integers(values):
+    """Return floats as integers in a common unit, and how many units make 1: a sum of fractions takes ten times as
+    long."""
+    ratios = [value.as_integer_ratio() for value in np.asarray(values, np.float64).tolist()]
+    unit = max((below for _, below in ratios), default=1)  # a power of two, as the others
+    return [above * (unit // below) for above, below in ratios], unit
+
+
 def exact_dot(values, weight=None) -> Fraction:
     """Return sum of w x without any rounding."""
-    terms = (Fraction(float(x)) for x in values)
-    if weight is not None:
-        terms = (Fraction(float(w)) * x for w, x in zip(weight, terms, strict=True))
-    return sum(terms, Fraction(0))
+    terms, unit = exact_integers(values)
+    if weight is None:
+        return Fraction(sum(terms), unit)
+    weights, heavy = exact_integers(weight)
+    return Fraction(sum(map(operator.mul, weights, terms)), heavy * unit)
 
 
 def in_integers(X, weight, unit=2.0**-20):
@@ -71,19 +82,24 @@ def exact_means(X, labels, old, weight=None):
     w = np.ones(len(X)) if weight is None else np.asarray(weight, np.float64)
     members = [np.flatnonzero(labels == j) for j in range(len(old))]
     totals, masses = column_sums(X, w, members), [exact_dot(w[m]) for m in members]
-    rows = [[float(s / m) for s in row] if m > 0 else c for row, m, c in zip(totals, masses, old, strict=True)]
+    rows = [[rounded_ratio(s, m) for s in row] if m > 0 else c for row, m, c in zip(totals, masses, old, strict=True)]
     return np.array(rows)
+
+
+def rounded_ratio(a, b):
+    """Return float(a / b) of fractions: Python rounds a quotient of integers once, whether it is in lowest terms or
+    not."""
+    return a.numerator * b.denominator / (a.denominator * b.numerator)
 
 
 def median_interval(x, w):
     """Return the least and the greatest minimiser of sum w |x - c|, both of them values of positive weight."""
     order = np.argsort(x, kind="stable")
-    x, w = x[order][w[order] > 0], [Fraction(float(v)) for v in w[order] if v > 0]
-    half, running = sum(w, Fraction(0)) / 2, Fraction(0)
-    for i, v in enumerate(w):
-        running += v
-        if running >= half:
-            return x[i], x[i + 1] if running == half else x[i]
+    x, w = x[order][w[order] > 0], exact_integers(w[order][w[order] > 0])[0]
+    total = sum(w)
+    for i, running in enumerate(accumulate(w)):
+        if 2 * running >= total:
+            return x[i], x[i + 1] if 2 * running == total else x[i]
     raise ValueError("no weight")
 
 

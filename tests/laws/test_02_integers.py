@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from gpuclust import KMeans, KMedians
 from gpuclust.backends import layout, packing
 from gpuclust.backends.frame import Frame
 from gpuclust.backends.kernels import short_abs
-from gpuclust.backends.kernels.scores import make_room, score_one, slack_left
+from gpuclust.backends.kernels.scores import centre_tiles, make_room, tile_norm_abs
 from gpuclust.backends.kernels.tile import LANES
 from gpuclust.backends.metric import Metric
 from gpuclust.backends.packing import SHORT_ABS, SHORT_FEATURES, SHORT_FROM, pack_centers, rounding
@@ -82,6 +83,18 @@ def test_iterations_equal_plain_medians(rng, d, k, dtype):
     np.testing.assert_array_equal(model.cluster_centers_, step.centers.astype(dtype))
 
 
+@numba.njit
+def first_look(X, rows, cen, d, room, state):
+    """What `score_one` and `slack_left` do with medians in integers; to compile all that they can do takes long."""
+    m, tiles = len(rows), (len(rows) + LANES - 1) // LANES
+    centre_tiles(X, rows, m, cen.shift, cen.scale, room.xt)
+    for t in range(tiles):
+        tile_norm_abs(room.xt, t * LANES * d, d, room.norm, t * LANES)
+    short_abs.score_short_abs(room, tiles, d, cen, 0, cen.group_start[-1])
+    short_abs.least_scores(room, m, room.norm, cen, state.one, state.two, state.best, room.error)
+    short_abs.slack_abs(m, cen, state.best, room.error, room.slack)
+
+
 def integer_scores(X, C):
     """Return the lower bounds of the best two distances, the upper bound of the best, and its centre, of each row."""
     d, n = X.shape[1], len(X)
@@ -91,8 +104,7 @@ def integer_scores(X, C):
     assert len(cen.short)
     form, _ = rounding(d, Metric.MANHATTAN)
     room, state = make_room(-(-n // LANES) * LANES, d, len(C), form, True)
-    score_one(X, np.arange(n), n, cen, d, form, True, room, state)
-    slack_left(n, cen, form, state.best, room)
+    first_look(X, np.arange(n), cen, d, room, state)
     scale = float(frame.scale)
     one, two = state.one[:n].astype(float), state.two[:n].astype(float)
     return one / scale, two / scale, (one + room.slack[:n]) / scale, plan.order[state.best[:n]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import hashlib
 import mmap
 import os
@@ -16,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 HEADER = Path(__file__).with_name("cuda.h")
-FLAGS = ["-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-w"]
+FLAGS = ("-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-w")
+BRIEF_FLAGS = ("-std=c++17", "-Og", *FLAGS[2:])
+brief = set()  # sources that run so briefly that to optimize them costs more than it saves
 SCHEDULES = ("forward", "backward", "shuffled", "greedy")
 
 
@@ -37,22 +41,47 @@ def compiler():
 
 def library(source):
     """The shared library of a CUDA source; built once, kept in the temporary directory."""
-    code = f'#include "{HEADER}"\n{source}\n'
-    key = hashlib.sha256("\0".join([code, HEADER.read_text(), *FLAGS, str(compiler())]).encode()).hexdigest()[:20]
-    folder = Path(tempfile.gettempdir()) / f"gpuclust-emulator-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    target = folder / f"{key}.so"
+    flags = BRIEF_FLAGS if source in brief else FLAGS
+    code = f'#include "{header(flags)}"\n{source}\n'
+    target = kept(f"{digest(source, *flags)}.so")
     if not target.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as work:
+        with tempfile.TemporaryDirectory(dir=target.parent) as work:
             path = Path(work) / "kernels.cpp"
             path.write_text(code + "\n".join(f"EMULATED({name})" for name in kernels(code)))
             done = subprocess.run(
-                [compiler(), *FLAGS, "-shared", "-o", f"{work}/kernels.so", str(path)], capture_output=True, text=True
+                [compiler(), *flags, "-shared", "-o", f"{work}/kernels.so", str(path)], capture_output=True, text=True
             )
             if done.returncode:
                 raise CompileError(done.stderr)
             os.replace(f"{work}/kernels.so", target)
     return ctypes.CDLL(str(target))
+
+
+def digest(*texts):
+    return hashlib.sha256("\0".join([*texts, HEADER.read_text(), str(compiler())]).encode()).hexdigest()[:20]
+
+
+def kept(name):
+    """A path in a folder that later processes find again."""
+    folder = Path(tempfile.gettempdir()) / f"gpuclust-emulator-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / name
+
+
+@functools.cache
+def header(flags):
+    """A copy of `cuda.h`; g++ takes what it has parsed of it once, which is half of the work of most sources."""
+    target = kept(digest(*flags))
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=target.parent) as work:
+            copy = Path(work) / "header" / "cuda.h"
+            copy.parent.mkdir()
+            shutil.copy(HEADER, copy)
+            command = [compiler(), *flags, "-x", "c++-header", "-o", f"{copy}.gch", str(copy)]
+            subprocess.run(command, capture_output=True, check=False)  # without, it is parsed each time
+            with contextlib.suppress(OSError):  # another process was faster
+                os.replace(copy.parent, target)
+    return target / "cuda.h"
 
 
 def kernels(code):

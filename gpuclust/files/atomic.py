@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -53,3 +54,10 @@ def discard(handle: BinaryIO) -> None:
         handle.close()
     with contextlib.suppress(OSError):
         os.unlink(handle.name)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file, and what writers of it that were killed left behind."""
+    target = Path(path)
+    for name in (target, *target.parent.glob(f".{glob.escape(target.name)}.*.tmp")):
+        name.unlink(missing_ok=True)

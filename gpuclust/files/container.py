@@ -1,7 +1,8 @@
-"""Read a safetensors file, and say what is wrong with one that cannot be read."""
+"""Read a safetensors file, and say what is wrong with one that cannot be read; the checksum of what it holds."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
@@ -15,28 +16,41 @@ PREFIX = 8  # a safetensors file begins with the length of its JSON header, litt
 LARGEST_HEADER = 100_000_000  # safetensors' own limit
 
 
-def read_container(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    """Return the metadata and the tensors of a safetensors file.
+def digest(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> str:
+    """SHA-256 over the metadata (but the checksum itself) and each tensor's name, dtype, shape and bytes."""
+    rest = {key: value for key, value in header.items() if key != "sha256"}
+    total = hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
+        total.update(tensor.tobytes())
+    return total.hexdigest()
+
+
+def read_container(
+    path: str | os.PathLike[str], kind: str = "model file"
+) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Return the metadata and the tensors of a safetensors file; `kind`: what it is to be.
 
     The header is read first and checked against the file's size, so that a damaged file is refused before
     memory is taken for it, and so that the reason can be named.
     """
     with open(path, "rb") as handle:
         size = os.fstat(handle.fileno()).st_size
-        header = _read_header(handle, size, os.fspath(path))
+        header = _read_header(handle, size, os.fspath(path), kind)
         _check_size(header, size - handle.tell(), os.fspath(path))
         metadata = _metadata(header, os.fspath(path))
         handle.seek(0)
         return metadata, _read_tensors(handle.read(), os.fspath(path))
 
 
-def _read_header(handle: BinaryIO, size: int, name: str) -> dict[str, Any]:
+def _read_header(handle: BinaryIO, size: int, name: str, kind: str) -> dict[str, Any]:
     start = handle.read(PREFIX + 1)
     if not start:
         raise ModelFileError(f"{name} is empty.")
     length = int.from_bytes(start[:PREFIX], "little")
     if len(start) <= PREFIX or start[PREFIX:] != b"{" or length > LARGEST_HEADER:
-        raise ModelFileError(f"{name} is not a gpuclust model file.")
+        raise ModelFileError(f"{name} is not a gpuclust {kind}.")
     if PREFIX + length > size:
         _truncated(name, PREFIX + length, size)
     handle.seek(PREFIX)
