@@ -28,7 +28,9 @@ _HOME = {
     "ModelFileError": "errors",
     "DeviceFallbackWarning": "errors",
 }
-_PACKAGES: tuple[str, ...] = ("metrics", "plotting", "profiling", "selection", "reporting")
+_PACKAGES: tuple[str, ...] = (
+    "metrics", "plotting", "profiling", "selection", "preprocessing", "monitoring", "reporting",
+)  # fmt: skip
 __all__ = ["__version__", *_HOME, *_PACKAGES]
 
 

@@ -1,4 +1,4 @@
-"""Packages of the extra `analysis`, which not everyone has."""
+"""Packages of the extras, which not everyone has."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import importlib
 from typing import Any
 
 
-def require(name: str, purpose: str) -> Any:
-    """A module of the extra.
+def require(name: str, purpose: str, extra: str = "analysis") -> Any:
+    """A module of an extra.
 
     Raises
     ------
@@ -18,4 +18,4 @@ def require(name: str, purpose: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
-        raise ImportError(f"{purpose} needs {package}: run pip install 'gpuclust[analysis]'") from error
+        raise ImportError(f"{purpose} needs {package}: run pip install 'gpuclust[{extra}]'") from error

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
+from sklearn.utils import get_tags
+
+from .preprocessing import FrequencyEncoder
 from .validation import feature_names_of
+
+IMPUTERS = SimpleImputer, KNNImputer
+ENCODERS = OneHotEncoder, FrequencyEncoder, OrdinalEncoder, TargetEncoder
 
 
 class Model(NamedTuple):
@@ -45,3 +56,179 @@ def n_features(model: Any) -> int:
 def feature_names(model: Any) -> list[str]:
     """What those columns are called; x0, x1, ... where they have no names."""
     return feature_names_of(model, n_features(model))
+
+
+def input_features(model: Any) -> list[Feature]:
+    """The columns of the rows that a model is given, before any preprocessing.
+
+    Categories are those that an encoder has seen. A column may be missing where something fills it or counts it as a
+    category, or where it is dropped.
+
+    Raises
+    ------
+    TypeError
+        If it is no model.
+    """
+    preprocessor, estimator = parts(model)
+    needs = [Feature("")] * int(estimator.n_features_in_)
+    if preprocessor is not None:
+        needs = _needs(preprocessor, needs)
+    return [need._replace(name=name) for name, need in zip(feature_names(model), needs, strict=True)]
+
+
+def _needs(part: Any, after: list[Feature]) -> list[Feature]:
+    """What a step is given, by what the next one is given."""
+    for _, step in reversed(getattr(part, "steps", [])):
+        after = _needs(step, after)
+    if hasattr(part, "steps") or _is_identity(part):
+        return after
+    if hasattr(part, "transformers_"):
+        return _needs_of_columns(part, after)
+    if isinstance(part, ENCODERS):
+        return [_need_of_categories(part, list(values)) for values in part.categories_]
+    if isinstance(part, IMPUTERS):
+        fills = _absent(part.missing_values)
+        needs = [Feature("", None, fills)] * int(part.n_features_in_)
+        for j, f in enumerate(_imputed(part)):
+            needs[f] = after[j]._replace(missing=fills)
+        return needs
+    if isinstance(part, OneToOneFeatureMixin):
+        keeps = get_tags(part).input_tags.allow_nan
+        return [need._replace(missing=need.missing and keeps) for need in after]
+    return [Feature("")] * int(part.n_features_in_)
+
+
+def _needs_of_columns(part: Any, after: list[Feature]) -> list[Feature]:
+    needs: list[Feature | None] = [None] * int(part.n_features_in_)
+    for name, step, columns in _used(part):
+        given = _needs(step, after[part.output_indices_[name]])
+        for f, need in zip(columns, given, strict=True):
+            old = needs[f]
+            both = need if old is None else Feature("", old.categories or need.categories, old.missing and need.missing)
+            needs[f] = both
+    return [Feature("", None, True) if need is None else need for need in needs]
+
+
+def _need_of_categories(part: Any, values: list[Any]) -> Feature:
+    there = tuple(value for value in values if not _absent(value))
+    anything = isinstance(part, FrequencyEncoder | TargetEncoder) or part.handle_unknown in (
+        "ignore", "infrequent_if_exist", "warn", "use_encoded_value",
+    )  # fmt: skip
+    return Feature("", there, anything or len(there) < len(values))
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value != value
+
+
+class Centers(NamedTuple):
+    """Centres of clusters as a table."""
+
+    columns: list[str]
+    values: np.ndarray  # f64 [k, columns]
+
+
+def centers_in_input_units(model: Any) -> Centers:
+    """The centres of a model in the units of the rows that it is given, in the order of their columns.
+
+    Numbers are carried back through every scaler. A category that was one-hot encoded is a column "name=category": the
+    share of the cluster's rows that have it, for means. One that was encoded by frequency is a column "name frequency".
+    Columns that are dropped are left out.
+
+    Raises
+    ------
+    TypeError
+        If it is no model.
+    ValueError
+        If a step has no way back.
+    """
+    preprocessor, estimator = parts(model)
+    centers = np.asarray(estimator.cluster_centers_, np.float64)
+    columns = [_Column(f, "", centers[:, f]) for f in range(centers.shape[1])]
+    if preprocessor is not None:
+        columns = sorted(_back(preprocessor, columns), key=lambda column: column.feature)
+    names = feature_names(model)
+    return Centers([names[c.feature] + c.label for c in columns], np.stack([c.values for c in columns], axis=1))
+
+
+class _Column(NamedTuple):
+    """One column of what a step makes, or is given."""
+
+    feature: int
+    label: str  # what it tells of the feature; empty: its value
+    values: np.ndarray  # f64 [k]
+
+
+def _back(part: Any, columns: list[_Column]) -> list[_Column]:
+    """Columns of what a step is given, from those of what it makes."""
+    for _, step in reversed(getattr(part, "steps", [])):
+        columns = _back(step, columns)
+    if hasattr(part, "steps") or _is_identity(part):
+        return columns
+    if hasattr(part, "transformers_"):
+        return _back_through_columns(part, columns)
+    if isinstance(part, OneHotEncoder):
+        labels = _one_hot_labels(part)
+        return [c._replace(feature=labels[c.feature][0], label=labels[c.feature][1]) for c in columns]
+    if isinstance(part, ENCODERS):
+        label = " frequency" if isinstance(part, FrequencyEncoder) else " encoded"
+        return [c._replace(label=label) for c in columns]
+    if isinstance(part, IMPUTERS):
+        kept = _imputed(part)
+        return [c._replace(feature=int(kept[c.feature])) for c in columns if c.feature < len(kept)]
+    return _inverted(part, columns)
+
+
+def _back_through_columns(part: Any, columns: list[_Column]) -> list[_Column]:
+    found = []
+    for name, step, inputs in _used(part):
+        made = part.output_indices_[name]
+        own = [c._replace(feature=c.feature - made.start) for c in columns if made.start <= c.feature < made.stop]
+        found += [c._replace(feature=inputs[c.feature]) for c in _back(step, own)]
+    return found
+
+
+def _inverted(part: Any, columns: list[_Column]) -> list[_Column]:
+    """Numbers through a step's inverse."""
+    told = [c for c in columns if c.label]
+    numbers = sorted((c for c in columns if not c.label), key=lambda c: c.feature)
+    lost = isinstance(part, FunctionTransformer) and part.inverse_func is None and part.func is not np.clip
+    if not hasattr(part, "inverse_transform") or lost or (told and not isinstance(part, OneToOneFeatureMixin)):
+        raise ValueError(f"Centers cannot be carried back through {type(part).__name__}: it has no inverse.")
+    if numbers:
+        back = np.asarray(part.inverse_transform(np.stack([c.values for c in numbers], axis=1)), np.float64)
+        numbers = [_Column(f, "", back[:, f]) for f in range(back.shape[1])]
+    return numbers + told
+
+
+def _is_identity(part: Any) -> bool:
+    return part is None or isinstance(part, str) or (isinstance(part, FunctionTransformer) and part.func is None)
+
+
+def _imputed(part: Any) -> np.ndarray:
+    """Which features an imputer keeps, i64; indicators come after them."""
+    known = getattr(part, "statistics_", None)
+    if known is not None:
+        return np.flatnonzero([not _absent(value) for value in known])
+    kept = np.ones(int(part.n_features_in_), bool) if part.keep_empty_features else part._valid_mask
+    return np.flatnonzero(kept)
+
+
+def _one_hot_labels(part: Any) -> list[tuple[int, str]]:
+    """The feature of every column that an encoder makes, and which of its categories that is."""
+    labels = []
+    rare = getattr(part, "infrequent_categories_", None) or [None] * len(part.categories_)
+    dropped = [None] * len(part.categories_) if part.drop_idx_ is None else list(part.drop_idx_)
+    for f, values in enumerate(part.categories_):
+        few = set() if rare[f] is None else set(rare[f])
+        names = ["missing" if _absent(v) else str(v) for i, v in enumerate(values) if i != dropped[f] and v not in few]
+        labels += [(f, f"={name}") for name in [*names, *(["others"] if few else [])]]
+    return labels
+
+
+def _used(part: Any) -> Iterable[tuple[str, Any, list[int]]]:
+    """The parts of a ColumnTransformer that make columns, and which columns they are given."""
+    for name, step, _ in part.transformers_:
+        columns = [int(column) for column in part._transformer_to_input_indices[name]]
+        if columns and not isinstance(step, str):
+            yield name, step, columns

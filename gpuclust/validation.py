@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -52,14 +52,15 @@ def open_source(
     *,
     reset: bool,
     chunk_size: int | None = None,
-    finite: bool = True,
+    finite: bool | Literal["allow-nan"] = True,
     clusters: int = 0,
     metric: Metric = Metric.EUCLIDEAN,
 ) -> Source:
     """Validated rows of any supported container, as a Source on `backend`.
 
-    `finite=False` leaves it to the caller to find NaN and infinity in dense rows. `clusters` and `metric`: what the
-    memory of a stream is planned for; Manhattan: sparse rows are made dense, chunk by chunk.
+    `finite=False` leaves it to the caller to find NaN and infinity in dense rows; 'allow-nan' as scikit-learn means it,
+    where rows are in the host's memory. `clusters` and `metric`: what the memory of a stream is planned for; Manhattan:
+    sparse rows are made dense, chunk by chunk.
 
     Raises
     ------
@@ -69,13 +70,13 @@ def open_source(
     if is_stream(X):
         opened = X if isinstance(X, Stream) else stream(X)
         source = _open_stream(estimator, opened, sample_weight, backend, reset, chunk_size, clusters, metric)
-        source.check = finite and not reset  # a fit finds out in its first pass
+        source.check = finite is True and not reset  # a fit finds out in its first pass
         return source
-    device_array = _on_device(X)
+    device_array = on_device(X)
     if device_array is not None:
         return _open_device(estimator, device_array, sample_weight, backend, reset, chunk_size)
     X = validate_data(
-        estimator, X, accept_sparse="csr", dtype=_dtypes(X), order="C", accept_large_sparse=False, reset=reset,
+        estimator, X, accept_sparse="csr", dtype=dtypes(X), order="C", accept_large_sparse=False, reset=reset,
         ensure_all_finite=finite or sp.issparse(X),
     )  # fmt: skip
     weight = None if sample_weight is None else _weights(sample_weight, X)
@@ -113,7 +114,7 @@ def is_stream(X: Any) -> bool:
     return isinstance(X, (str, os.PathLike, Stream)) or wants_stream(X)
 
 
-def _dtypes(X: Any) -> Any:
+def dtypes(X: Any) -> Any:
     """float32 frames stay float32: scikit-learn asks the frame for an array first, which widens some of them."""
     if isinstance(X, np.ndarray) or sp.issparse(X) or not (hasattr(X, "schema") or hasattr(X, "dtypes")):
         return DTYPES
@@ -127,7 +128,7 @@ def _dtypes(X: Any) -> Any:
     return np.float32 if set(frame.schema.values()) == {nw.Float32} else DTYPES
 
 
-def _on_device(X: Any) -> Any:
+def on_device(X: Any) -> Any:
     """A CUDA array (CuPy, or anything with its interface or DLPack on a CUDA device), else None."""
     if isinstance(X, np.ndarray) or not (hasattr(X, "__cuda_array_interface__") or _dlpack_on_cuda(X)):
         return None

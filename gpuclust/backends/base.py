@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import reduce
 from typing import Any, NamedTuple
@@ -116,6 +116,12 @@ class Backend(ABC):
     def kept(self, X: Array, frame: Frame) -> dict[str, Array]:
         """What assignments read in place of all rows X, one entry a row, where it pays to make that once."""
         return {}
+
+    def mapped(self, X: Array, function: Callable[..., Array], tables: Sequence[np.ndarray | None]) -> Array:
+        """`function(xp, rows, *tables)` of a copy of dense rows, which it may write on; `xp` is the array module, and
+        the tables are where the rows are.
+        """
+        return function(np, np.array(X), *tables)
 
     # routines on a chunk
     @abstractmethod

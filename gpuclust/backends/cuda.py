@@ -111,6 +111,11 @@ class CUDABackend(Backend):
         return {} if image is None else image._asdict()
 
     @on_device
+    def mapped(self, X: Array, function: Callable[..., Array], tables: Sequence[np.ndarray | None]) -> Array:
+        held = [None if table is None else place(table, table.dtype) for table in tables]
+        return reserve(lambda: function(cupy, X.copy(), *held), 2 * X.nbytes, len(X))
+
+    @on_device
     def scan(self, chunk: Chunk, origin: np.ndarray) -> Scan:
         return sums.scan(chunk.X, chunk.weight, origin)
 

@@ -38,7 +38,7 @@ class Moments:
         """Sum of squared distances to the mean, f64 [k, d]: square - total^2 / count, in double-double; NaN where there
         is no value."""
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            p, e = _product(self.total.hi, self.total.hi)
+            p, e = product(self.total.hi, self.total.hi)
             squared = DD(*two_sum(p, e + 2 * self.total.hi * self.total.lo))
             spread = (self.square + -_quotient(squared, self.count.astype(np.float64))).value()
         spread = np.where(self.low == self.high, 0.0, np.maximum(spread, 0.0))
@@ -106,7 +106,7 @@ def of_rows(X: np.ndarray, label: np.ndarray, origin: np.ndarray) -> Moments:
     return reduce(Moments.merge, parts)
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """a b as the rounded product and its exact error (Dekker 1971)."""
     p = a * b
     (high, low), (upper, lower) = _halves(a), _halves(b)
@@ -121,5 +121,5 @@ def _halves(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _quotient(a: DD, b: np.ndarray) -> DD:
     q = a.hi / b
-    p, e = _product(q, b)
+    p, e = product(q, b)
     return DD(*two_sum(q, (((a.hi - p) - e) + a.lo) / b))

@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from gpuclust.cli.failures import reported
-from gpuclust.cli.options import Columns, Data, Device, Init, Memory, Method, Model, Quiet
+from gpuclust.cli.options import (
+    CategoricalOption,
+    Columns,
+    Data,
+    Device,
+    ImputeOption,
+    Init,
+    Memory,
+    Method,
+    MissingOption,
+    Model,
+    OutliersOption,
+    Quiet,
+    ScaleOption,
+)
 
 app = typer.Typer(
     help="Cluster large data on CPUs and NVIDIA GPUs, in memory or streamed from disk.",
@@ -67,6 +81,11 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,
     columns: Columns = None,
     weight: Annotated[str | None, typer.Option(help="Column that holds each row's weight.")] = None,
+    scale: ScaleOption = None,
+    impute: ImputeOption = None,
+    categorical: CategoricalOption = None,
+    outliers: OutliersOption = None,
+    missing: MissingOption = None,
     device: Device = "auto",
     memory: Memory = None,
     out: Annotated[
@@ -80,9 +99,14 @@ def fit(
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds from one checkpoint to the next.")] = 60.0,
     quiet: Quiet = False,
 ) -> None:
-    """Cluster DATA; write labels, centers, the model and a summary, and print a table of the clusters."""
+    """Cluster DATA; write labels, centers, the model and a summary, and print a table of the clusters.
+
+    --scale, --impute, --categorical, --outliers and --missing prepare the columns first, text among them; the model has
+    these steps in it, and centers are in the units of DATA.
+    """
     with reported():
         from gpuclust.cli.fit import Settings, number_of_clusters, run
+        from gpuclust.cli.prepare import Preparation
 
         run(
             Settings(
@@ -90,6 +114,7 @@ def fit(
                 max_iter=max_iter, tol=tol, seed=seed, columns=columns, weight=weight, device=device,
                 memory=memory, out=out, quiet=quiet, max_k=max_k, report=report, checkpoint=checkpoint,
                 checkpoint_every=checkpoint_every,
+                preparation=Preparation(scale, impute, categorical, outliers, missing),
             )
         )  # fmt: skip
 
@@ -181,6 +206,24 @@ def report(
         run(
             model, data, columns=columns, device=device, memory=memory, seed=seed, sample=sample, out=out, quiet=quiet
         )  # fmt: skip
+
+
+@app.command()
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, model.onnx.")],
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", help="File whose first 10,000 rows are compared.  [default: random rows]"),
+    ] = None,
+    columns: Columns = None,
+    quiet: Quiet = False,
+) -> None:
+    """Convert MODEL to ONNX, preprocessing included; its labels are compared with the model's before it is written."""
+    with reported():
+        from gpuclust.cli.export import run
+
+        run(model, out, check=check, columns=columns, quiet=quiet)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as text_csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ def read_parquet(path: Path, columns: list[str] | None, weight: str | None) -> T
 
 def read_csv(path: Path, columns: list[str] | None, weight: str | None) -> Table:
     """Read a CSV file into memory, as float64."""
-    form = _form(path)
+    form = csv_form(path)
     try:
         chosen, wanted = _csv_columns(path, form, columns, weight)
         table = _read_floats(path, form, wanted)
@@ -63,7 +64,7 @@ class Form(NamedTuple):
         }
 
 
-def _form(path: Path) -> Form:
+def csv_form(path: Path) -> Form:
     """Look at the first line: numbers are a row, unless they count columns from 0, as pandas' header may."""
     line = _first_line(path)
     delimiter = max(",;\t", key=line.count)
@@ -73,6 +74,16 @@ def _form(path: Path) -> Form:
         return Form(delimiter, None)
     note = "the first line holds numbers, so it was read as a row; columns are numbered from 0"
     return Form(delimiter, counted, note)
+
+
+def read_csv_whole(path: Path, form: Form, text: Sequence[str] = ()) -> Any:
+    """Read a CSV file as a table of all types, each told from all of its column; empty cells are missing."""
+    block = min(path.stat().st_size + 1, (1 << 31) - 1)
+    options = form.options(threads=True)
+    options["read_options"].block_size = block
+    types = dict.fromkeys(text, pa.string())
+    convert = csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    return csv.read_csv(path, convert_options=convert, **options)
 
 
 def _first_line(path: Path) -> str:
@@ -113,7 +124,7 @@ def _explained(path: Path, error: Exception) -> str:
     column = re.match(r"In CSV column #(\d+): ", text)
     if column is None:
         return text
-    names = next(text_csv.reader([_first_line(path)], delimiter=_form(path).delimiter), [])
+    names = next(text_csv.reader([_first_line(path)], delimiter=csv_form(path).delimiter), [])
     at = int(column[1])
     return f"column {names[at] if at < len(names) else at!r}: {text[column.end() :]}"
 
@@ -136,7 +147,8 @@ def _check_types(path: Path, types: dict[str, Any], schema: Any, batch: Any = No
     if not wrong:
         return
     numbers = [field.name for field in schema if is_number(field.type)]
-    hint = f"; choose numeric columns with --columns {','.join(numbers)}" if numbers else ""
+    hint = f"; choose numeric columns with --columns {','.join(numbers)}," if numbers else ";"
+    hint += " or let fit encode the others: --scale robust --impute median --categorical onehot"
     what = shortened([_described(name, types[name], batch) for name in wrong], most=5)
     raise DataProblem(f"{str(path)!r} is not all numbers: {what}{hint}")
 

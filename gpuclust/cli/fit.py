@@ -14,6 +14,7 @@ from typing import Any
 from gpuclust.cli import report
 from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
 from gpuclust.cli.outputs import Outputs, centers_writer, json_writer, labels_suffix, labels_writer
+from gpuclust.cli.prepare import Preparation, Prepared, prepare
 from gpuclust.cli.progress import fit_progress
 from gpuclust.cli.tables import Table, open_table, split_names
 
@@ -47,6 +48,7 @@ class Settings:
     report: Path | None = None
     checkpoint: Path | None = None
     checkpoint_every: float = 60.0
+    preparation: Preparation | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,20 @@ class Result:
     reason: str  # why this device
     notes: list[str]
     choice: Any = None  # selection.ChoiceOfK, where k was chosen
+    prepared: Prepared | None = None  # what the rows passed before they were clustered
+
+    @property
+    def whole(self) -> Any:
+        """The model for rows as the file has them."""
+        return self.model if self.prepared is None else self.prepared.model(self.model)
+
+    def centers(self) -> tuple[list[str], Any]:
+        """Columns and values of the centers, in the units of the file."""
+        if self.prepared is None:
+            return self.table.columns, self.model.cluster_centers_
+        from gpuclust.models import centers_in_input_units
+
+        return centers_in_input_units(self.whole)
 
 
 def run(settings: Settings) -> Result:
@@ -68,7 +84,11 @@ def run(settings: Settings) -> Result:
     check_device(settings.device)
     estimator = make_estimator(settings)
     with memory_budget(settings.memory):
-        table = open_table(settings.data, split_names(settings.columns), settings.weight)
+        prepared = _prepared(settings)
+        if prepared is None:
+            table = open_table(settings.data, split_names(settings.columns), settings.weight)
+        else:
+            table = prepared.table
         if settings.clusters is not None and table.rows < settings.clusters:
             raise DataProblem(
                 f"{str(table.path)!r} has {table.rows} rows, fewer than {settings.clusters} clusters"
@@ -76,7 +96,7 @@ def run(settings: Settings) -> Result:
         directory = settings.out or Path(f"{settings.data.stem}-k{settings.clusters or 'auto'}")
         with _report(settings.report) as write_report:
             with Outputs(directory) as outputs:
-                result = cluster(settings, table, estimator)
+                result = cluster(settings, table, estimator, prepared)
                 paths = write_results(outputs, result)
             paths += write_report(result)  # a report that fails takes no result with it
     report.tell_notes(result.notes)
@@ -87,6 +107,16 @@ def run(settings: Settings) -> Result:
             print_choice(result.choice)
         report.print_clusters(result, paths)
     return result
+
+
+def _prepared(settings: Settings) -> Prepared | None:
+    """Prepare the file's rows, where that was asked for."""
+    if settings.preparation is None or not settings.preparation.asked:
+        return None
+    prepared = prepare(settings.data, settings.columns, settings.weight, settings.preparation)
+    if not settings.quiet:
+        report.print_explanation(prepared.explanation)
+    return prepared
 
 
 def _report(path: Path | None) -> contextlib.AbstractContextManager[Callable[[Result], list[Path]]]:
@@ -160,7 +190,7 @@ def _n_init(text: str) -> int | str:
     return int(text)
 
 
-def cluster(settings: Settings, table: Table, estimator: Any) -> Result:
+def cluster(settings: Settings, table: Table, estimator: Any, prepared: Prepared | None = None) -> Result:
     """Fit, then sum up each cluster in one more pass."""
     from gpuclust.cli.choose import Range, choose
     from gpuclust.cli.scan import summarize
@@ -172,11 +202,12 @@ def cluster(settings: Settings, table: Table, estimator: Any) -> Result:
     else:
         notes = _fit(settings, table, estimator)
     seconds = time.perf_counter() - start
-    _name_features(estimator, table)
+    if prepared is None:
+        _name_features(estimator, table)
     manhattan = "kmedians" in settings.method
     clusters = summarize(table, estimator.cluster_centers_, estimator.labels_, manhattan)
     reason = device_reason(settings.device, estimator.device_)
-    return Result(settings, table, estimator, clusters, seconds, reason, notes, choice)
+    return Result(settings, table, estimator, clusters, seconds, reason, notes, choice, prepared)
 
 
 def _fit(settings: Settings, table: Table, estimator: Any) -> list[str]:
@@ -241,10 +272,13 @@ def write_results(outputs: Outputs, result: Result) -> list[Path]:
     from gpuclust.persistence import model_bytes
 
     model, suffix = result.model, labels_suffix()
-    data = model_bytes(model)
+    data, labels = model_bytes(result.whole), model.labels_
+    if result.prepared is not None:
+        labels = result.prepared.labels(labels)
+    columns, centers = result.centers()
     return [
-        outputs.write(f"labels{suffix}", labels_writer(model.labels_, suffix)),
-        outputs.write("centers.csv", centers_writer(model.cluster_centers_, result.table.columns)),
+        outputs.write(f"labels{suffix}", labels_writer(labels, suffix)),
+        outputs.write("centers.csv", centers_writer(centers, columns)),
         outputs.write("model.gpuclust", lambda handle: handle.write(data)),
         outputs.write("summary.json", json_writer(report.summary(result))),
         *([] if result.choice is None else write_criteria(outputs, result.choice)),

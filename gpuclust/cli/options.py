@@ -26,6 +26,74 @@ class Init(StrEnum):
     random = "random"
 
 
+class Scale(StrEnum):
+    """How to scale numbers."""
+
+    robust = "robust"
+    standard = "standard"
+    minmax = "minmax"
+    none = "none"
+
+
+class Impute(StrEnum):
+    """What fills missing numbers."""
+
+    median = "median"
+    mean = "mean"
+    most_frequent = "most_frequent"
+    knn = "knn"
+    none = "none"
+
+
+class Categorical(StrEnum):
+    """What becomes of categories."""
+
+    onehot = "onehot"
+    frequency = "frequency"
+    drop = "drop"
+
+
+class Outliers(StrEnum):
+    """What becomes of outliers."""
+
+    none = "none"
+    winsorize = "winsorize"
+    drop = "drop"
+
+
+class Missing(StrEnum):
+    """What becomes of rows with missing values."""
+
+    keep = "keep"
+    drop = "drop"
+
+
+WITH_ANY = "  [default with any of these five options: {}]"
+ScaleOption = Annotated[
+    Scale | None,
+    typer.Option(help="Scale numbers: median and quartiles, mean and variance, or range." + WITH_ANY.format("robust")),
+]
+ImputeOption = Annotated[
+    Impute | None, typer.Option(help="Fill missing numbers of a column." + WITH_ANY.format("median"))
+]
+CategoricalOption = Annotated[
+    Categorical | None,
+    typer.Option(help="Encode text: a column for each category, or how frequent it is." + WITH_ANY.format("onehot")),
+]
+OutliersOption = Annotated[
+    Outliers | None,
+    typer.Option(
+        help="Move numbers beyond the 1st and 99th percentile to these, or drop rows beyond 1.5 interquartile ranges"
+        " from the quartiles (their label is -1)." + WITH_ANY.format("none")
+    ),
+]
+MissingOption = Annotated[
+    Missing | None,
+    typer.Option(
+        help="drop: leave out columns of which more than half is missing, then rows that miss a value (their label is"
+        " -1)." + WITH_ANY.format("keep")
+    ),
+]
 Data = Annotated[
     Path,
     typer.Argument(

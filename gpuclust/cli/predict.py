@@ -31,10 +31,9 @@ def run(
     target = out or Path(f"{data.stem}-labels{labels_suffix()}")
     if target.suffix not in SUFFIXES:
         raise UsageProblem(f"--out {str(target)!r} ends in none of {', '.join(SUFFIXES)}")
-    estimator = load(model)
-    estimator.set_params(device=device)
+    whole = load(model)
     with memory_budget(memory):
-        table = open_for(data, columns, estimator)
+        estimator, table = open_with(whole, data, columns, device)
         with Outputs(target.parent) as outputs:
             start = time.perf_counter()
             labels = assign_blocks(estimator, table)
@@ -47,12 +46,30 @@ def run(
 
 def load(path: Path) -> Any:
     """Load a model; say that its file cannot be read where it cannot."""
-    from gpuclust.persistence import load_model
+    return load_file(path).model
+
+
+def load_file(path: Path) -> Any:
+    """As `load`, with the training summary and what the file says of itself."""
+    from gpuclust.persistence import read_model
 
     try:
-        return load_model(path)
+        return read_model(path)
     except OSError as error:
         raise DataProblem(f"cannot read {str(path)!r}: {error.strerror or sentence(error)}") from error
+
+
+def open_with(model: Any, data: Path, columns: str | None, device: str) -> tuple[Any, Table]:
+    """A model's estimator, on a device, and the rows of a file as it takes them."""
+    from gpuclust.models import parts
+
+    preprocessor, estimator = parts(model)
+    estimator.set_params(device=device)
+    if preprocessor is None:
+        return estimator, open_for(data, columns, estimator)
+    from gpuclust.cli.prepare import table_for
+
+    return estimator, table_for(data, columns, model, preprocessor)
 
 
 def open_for(data: Path, columns: str | None, estimator: Any) -> Table:

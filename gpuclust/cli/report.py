@@ -15,12 +15,37 @@ if TYPE_CHECKING:
 
 PACKAGES = ("gpuclust", "numpy", "scikit-learn", "numba")
 MOST_ROWS = 20  # clusters in the printed table; summary.json has all
+MOST_CENTERS, MOST_LINES = 8, 30  # clusters and columns in the printed table of centers
 
 
 def tell_notes(notes: Iterable[str]) -> None:
     """Print remarks on stderr, where they disturb no pipe."""
     for note in notes:
         print(f"gpuclust: note: {note}", file=sys.stderr)
+
+
+def print_explanation(sentences: Iterable[str]) -> None:
+    """Print what becomes of the columns."""
+    for sentence in sentences:
+        print(f"  {sentence}")
+
+
+def print_centers(columns: list[str], values: Any, order: Any) -> None:
+    """Print the centers of the largest clusters, a line for each column."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = order[:MOST_CENTERS]
+    grid = Table(title="centers, in the units of the data", title_justify="left")
+    grid.add_column("column")
+    for cluster in shown:
+        grid.add_column(str(cluster), justify="right")
+    for column, line in list(zip(columns, values.T, strict=True))[:MOST_LINES]:
+        grid.add_row(column, *(f"{line[cluster]:.4g}" for cluster in shown))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(grid)
+    if len(order) > MOST_CENTERS or len(columns) > MOST_LINES:
+        console.print("and more, in centers.csv")
 
 
 def print_clusters(result: Result, paths: Iterable[Path]) -> None:
@@ -44,6 +69,8 @@ def print_clusters(result: Result, paths: Iterable[Path]) -> None:
         )
     console = Console(highlight=False, soft_wrap=True)
     console.print(grid)
+    if result.prepared is not None:
+        print_centers(*result.centers(), order)
     if len(order) > MOST_ROWS:
         console.print(f"and {len(order) - MOST_ROWS} smaller clusters, in summary.json")
     console.print(
@@ -89,7 +116,22 @@ def summary(result: Result) -> dict[str, Any]:
             )
         ],
         "versions": all_versions(),
-    } | ({} if result.choice is None else {"choice": choice_summary(result.choice)})  # fmt: skip
+    } | ({} if result.choice is None else {"choice": choice_summary(result.choice)}) | _preparation(result)  # fmt: skip
+
+
+def _preparation(result: Result) -> dict[str, Any]:
+    """What was done to the rows, and the centers in their units."""
+    if result.prepared is None:
+        return {}
+    prepared, (columns, values) = result.prepared, result.centers()
+    dropped = 0 if prepared.kept is None else int((~prepared.kept).sum())
+    return {
+        "preparation": {
+            "options": {name: value for name, value in vars(prepared.asked).items() if value is not None},
+            "columns": prepared.columns, "explanation": prepared.explanation, "rows_dropped": dropped,
+        },
+        "centers": {"columns": columns, "values": values.tolist()},
+    }  # fmt: skip
 
 
 def model_summary(model: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from gpuclust.cli.choose import extras
 from gpuclust.cli.fit import Result, check_device, data_problems, memory_budget
 from gpuclust.cli.outputs import Outputs
-from gpuclust.cli.predict import load, open_for
+from gpuclust.cli.predict import load, open_with
 from gpuclust.cli.report import tell_notes
 from gpuclust.cli.tables import Table, open_table
 
@@ -34,11 +34,10 @@ def run(
 ) -> None:
     """Load a model, look at the rows under it, write the page."""
     check_device(device)
-    estimator = load(model)
-    estimator.set_params(device=device)
+    whole = load(model)
     start = time.perf_counter()
     with memory_budget(memory):
-        table = open_for(data, columns, estimator)
+        estimator, table = open_with(whole, data, columns, device)
         with place(out or Path(f"{data.stem}-report.html")) as write:
             target = write(estimator, table, sample_size=sample, random_state=seed, notes=_notes(table))
     tell_notes(_notes(table))

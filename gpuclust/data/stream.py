@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..backends.metric import Metric
 from ..backends.statistics import Rows
 from ..config import get_config
 from ..errors import DataError
+from .mapped import MappedReader, Rule
 from .parquet import ParquetReader
 from .plan import Plan, brackets_bytes, plan, statistics_bytes
 from .readers import IterableReader, NpyReader, Reader
@@ -31,12 +33,20 @@ class Stream:
     data: Any
     columns: Sequence[Any] | None = None
     weight: Any = None
+    rules: tuple[Rule, ...] = ()  # what becomes of the rows that are read
 
     @property
     def weighted(self) -> bool:
         return self.weight is not None
 
     def open(self) -> Reader:
+        return reduce(MappedReader, self.rules, self._read())
+
+    def mapped(self, rule: Rule) -> Stream:
+        """The same rows as the rule makes them, as they are read."""
+        return replace(self, rules=(*self.rules, rule))
+
+    def _read(self) -> Reader:
         if isinstance(self.data, np.memmap):
             return NpyReader.of_memmap(self.data, self.columns, self.weight)
         if not isinstance(self.data, (str, os.PathLike)):
@@ -52,8 +62,9 @@ class Stream:
 
 
 def stream(
-    data: str | os.PathLike[str] | Iterable[Any], columns: Sequence[Any] | None = None, weight: Any = None
-) -> Stream:
+    data: str | os.PathLike[str] | Iterable[Any] | Callable[[], Iterable[Any]], columns: Sequence[Any] | None = None,
+    weight: Any = None,
+) -> Stream:  # fmt: skip
     """Data that are read in chunks, several times, without ever being in memory whole.
 
     Parameters

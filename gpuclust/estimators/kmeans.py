@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn import cluster
 from sklearn.utils._param_validation import StrOptions
 
 from ..backends.frame import Frame
 from ..data.source import Source
 from ..objectives.mean import Mean, Means
 from .lloyd import LloydEstimator
+from .twins import from_twin, to_twin
 
 
 class KMeans(LloydEstimator):
@@ -102,6 +104,32 @@ class KMeans(LloydEstimator):
         self.device = device
         self.chunk_size = chunk_size
         self.checkpoint = checkpoint
+
+    def to_sklearn(self) -> Any:
+        """The fitted ``sklearn.cluster.KMeans`` with the same parameters, centres and labels.
+
+        `init='k-means||'` becomes 'k-means++'. Where two centres are as near as rounding, its `predict` may choose the
+        other one.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        """
+        return to_twin(self, cluster.KMeans)
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Self:
+        """The estimator with the parameters, centres and labels of a fitted ``sklearn.cluster.KMeans``.
+
+        Raises
+        ------
+        TypeError
+            If `model` is of another class.
+        NotFittedError
+            If it was not fitted.
+        """
+        return from_twin(cls, model, cluster.KMeans)
 
     def _objective(self, source: Source, frame: Frame, centers: np.ndarray) -> tuple[Mean, Means]:
         return Mean.start(source, frame, centers)

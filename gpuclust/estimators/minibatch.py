@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from sklearn import cluster
 
 from ..solvers.steps import MeanUpdate
 from .online import OnlineEstimator
+from .twins import from_twin, to_twin
 
 
 class MiniBatchKMeans(OnlineEstimator):
@@ -102,6 +104,32 @@ class MiniBatchKMeans(OnlineEstimator):
         self.reassignment_ratio = reassignment_ratio
         self.device = device
         self.chunk_size = chunk_size
+
+    def to_sklearn(self) -> Any:
+        """The fitted ``sklearn.cluster.MiniBatchKMeans`` with the same parameters, centres and labels.
+
+        `init='k-means||'` becomes 'k-means++'. Where two centres are as near as rounding, its `predict` may choose the
+        other one.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        """
+        return to_twin(self, cluster.MiniBatchKMeans)
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Self:
+        """The estimator with the parameters, centres and labels of a fitted ``sklearn.cluster.MiniBatchKMeans``.
+
+        Raises
+        ------
+        TypeError
+            If `model` is of another class.
+        NotFittedError
+            If it was not fitted.
+        """
+        return from_twin(cls, model, cluster.MiniBatchKMeans)
 
     def _update(self, n_features: int, dtype: np.dtype) -> MeanUpdate:
         return MeanUpdate()

@@ -1,43 +1,66 @@
 """Model files: tensors in safetensors, everything else as JSON in the file's metadata, a checksum over both.
 
-The loader never imports by name and never unpickles: a file can only choose among the classes listed in
-checks.py, and what it holds is checked before an estimator is built from it.
+The loader never imports by name and never unpickles: a file can only choose among the classes listed in `kinds`, and
+what it holds is checked before an object is built from it.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-import math
 import os
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuclust.errors import ModelFileError
 from gpuclust.files.atomic import atomic_write
-from gpuclust.files.container import digest, read_container
-from gpuclust.persistence.checks import CLASSES, check_model
+from gpuclust.files.container import read_container
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    import numpy as np
 
-FORMAT_VERSION = 1
+    from gpuclust.monitoring import TrainingSummary
+
+FORMAT_VERSION = 2
 METADATA_KEY = "gpuclust"
 
 
-def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Save a fitted estimator to one file, which any machine with gpuclust can load, with or without a GPU.
+class ModelFile(NamedTuple):
+    """What a model file holds."""
+
+    model: Any  # an estimator, or a Pipeline that ends in one
+    summary: TrainingSummary | None  # of the rows that it was fitted on
+    info: dict[str, Any]  # format_version, saved, versions, class, estimator, params, features, sha256
+
+
+def save_model(
+    model: Any, path: str | os.PathLike[str], *, training_data: Any = None, summary: TrainingSummary | None = None
+) -> None:
+    """Save a fitted model to one file, which any machine with gpuclust can load, with or without a GPU.
 
     Parameters
     ----------
-    estimator : KMeans, MiniBatchKMeans, KMedians or MiniBatchKMedians
-        Fitted. Its labels are not saved: ``predict`` gives them back. Mini-batches go on from the saved
-        centers, counts and sketch. Parameters that are not plain values (arrays or callables as `init`, a generator
-        as `random_state`) are left out; the loaded estimator has their defaults.
+    model : KMeans, MiniBatchKMeans, KMedians, MiniBatchKMedians or a scikit-learn Pipeline that ends in one
+        Fitted. The transformers of a pipeline may be gpuclust.preprocessing's, and of scikit-learn's those that
+        gpuclust.persistence.kinds lists. Labels are not saved: ``predict`` gives them back. Mini-batches go on from the
+        saved centers, counts and sketch. Parameters of the estimator that are not plain values (arrays or callables as
+        `init`, a generator as `random_state`) are left out; the loaded one has their defaults.
     path : str or path-like
         The file to write; by custom it ends in ``.gpuclust``. It is replaced in one step, or not at all.
+    training_data : array-like, frame, stream or path of shape (n_samples, n_features), optional
+        The rows that the model was fitted on, before any preprocessing: order statistics of them are stored, so that
+        new rows can be compared with them (`gpuclust.monitoring.compare`). The rows themselves are not.
+    summary : TrainingSummary, optional
+        Those statistics, where they are known already.
+
+    Raises
+    ------
+    TypeError
+        If the model, or a part of it, is of a class that files do not hold.
+    NotFittedError
+        If it was not fitted.
+    ModelFileError
+        If what it has learnt is not valid, for example centers that are NaN.
+    OSError
+        If the file cannot be written.
 
     Examples
     --------
@@ -45,29 +68,37 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> model = gpuclust.KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]])
     >>> gpuclust.save_model(model, "model.gpuclust")  # doctest: +SKIP
     """
-    data = model_bytes(estimator)
+    data = model_bytes(model, training_data=training_data, summary=summary)
     with atomic_write(path) as handle:
         handle.write(data)
 
 
-def model_bytes(estimator: Any) -> bytes:
-    """Return the content of the file that `save_model` writes."""
+def model_bytes(model: Any, *, training_data: Any = None, summary: TrainingSummary | None = None) -> bytes:
+    """The content of the file that `save_model` writes; see there for the parameters and errors."""
     from safetensors.numpy import save
     from sklearn.utils.validation import check_is_fitted
 
-    name = type(estimator).__name__
-    if name not in CLASSES or type(estimator) is not _class(name):
-        raise TypeError(f"save_model saves {', '.join(CLASSES)}; a {name} is none of them.")
+    from gpuclust.models import parts
+    from gpuclust.persistence.clusterers import CLUSTERERS
+    from gpuclust.persistence.format2 import encode
+    from gpuclust.persistence.kinds import name_of
+
+    estimator = parts(model).estimator
+    if name_of(estimator) not in CLUSTERERS:
+        names = ", ".join(name.removeprefix("gpuclust.") for name in CLUSTERERS)
+        own = type(estimator).__name__
+        raise TypeError(f"save_model saves {names}, alone or at the end of a Pipeline; a {own} is none of them.")
     check_is_fitted(estimator, "cluster_centers_")
-    tensors = _tensors(estimator)
-    header = _header(estimator, name)
-    check_model(header, tensors)
-    header["sha256"] = digest(header, tensors)
-    return save(tensors, {METADATA_KEY: json.dumps(header, allow_nan=False)})
+    if training_data is not None and summary is None:
+        from gpuclust.monitoring import summarize
+
+        summary = summarize(model, training_data)
+    metadata, tensors = encode(model, summary, training_data)
+    return save(tensors, metadata)
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
-    """Load an estimator that `save_model` wrote.
+    """Load a model that `save_model` wrote.
 
     Parameters
     ----------
@@ -75,7 +106,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KMeans, MiniBatchKMeans, KMedians or MiniBatchKMedians
+    KMeans, MiniBatchKMeans, KMedians, MiniBatchKMedians or Pipeline
         Fitted, on the CPU, ready for ``predict``, ``transform`` and ``score``; without ``labels_``. If it was
         made for a certain GPU (``device='cuda:1'``) its `device` is ``'auto'``: this machine may have none.
 
@@ -83,101 +114,69 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     ------
     ModelFileError
         The file is truncated, damaged, of a newer format, or not a gpuclust model; the message says which.
+    OSError
+        It cannot be read.
+    """
+    return read_model(path).model
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Load a model, the summary of the rows that it was fitted on, and what the file says of itself.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    ModelFile
+        `info` has format_version, saved (ISO 8601, UTC), versions (of gpuclust and what it needs, when it was saved),
+        class, estimator (class of the last step), params (of that), features ([{name, dtype}]) and sha256.
+
+    Raises
+    ------
+    ModelFileError, OSError
+        As `load_model`.
     """
     metadata, tensors = read_container(path)
-    header = _parse(metadata.get(METADATA_KEY), path)
-    try:
-        check_model(header, tensors)
-    except ModelFileError as error:
-        raise ModelFileError(f"{os.fspath(path)}: {error}") from None
-    try:
-        intact = header.get("sha256") == digest(header, tensors)
-    except ValueError:  # a number that was damaged into an infinite one
-        intact = False
-    if not intact:
-        raise ModelFileError(f"{os.fspath(path)} is damaged: its checksum does not match its contents.")
-    return _restore(header, tensors, path)
-
-
-def _class(name: str) -> Any:
-    return getattr(importlib.import_module(CLASSES[name]), name)
-
-
-def _tensors(estimator: Any) -> dict[str, NDArray[Any]]:
-    import numpy as np
-
-    tensors = {"cluster_centers_": np.ascontiguousarray(estimator.cluster_centers_)}
-    if getattr(estimator, "_counts", None) is not None:  # mini-batch: how much each centre has seen
-        tensors["counts"] = np.ascontiguousarray(estimator._counts, dtype=np.float64)
-    if getattr(estimator, "_sketch", None) is not None:  # and of what
-        tensors["sketch"] = np.ascontiguousarray(estimator._sketch)
-    return tensors
-
-
-def _header(estimator: Any, name: str) -> dict[str, Any]:
-    params = {key: _plain(value) for key, value in estimator.get_params(deep=False).items()}
-    names = getattr(estimator, "feature_names_in_", None)
-    iterations = getattr(estimator, "n_iter_", None)  # partial_fit makes steps, not iterations
-    steps = getattr(estimator, "n_steps_", None)
-    return {
-        "format_version": FORMAT_VERSION,
-        "class": name,
-        "params": {key: value for key, (plain, value) in params.items() if plain},
-        "params_omitted": sorted(key for key, (plain, _) in params.items() if not plain),
-        "n_features_in": int(estimator.n_features_in_),
-        "feature_names_in": None if names is None else [str(column) for column in names],
-        "inertia": _finite(getattr(estimator, "inertia_", None)),
-        "n_iter": None if iterations is None else int(iterations),
-        "n_steps": None if steps is None else int(steps),
-        "device": str(getattr(estimator, "device_", "cpu")),
-        "versions": _versions(),
-        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _plain(value: Any) -> tuple[bool, Any]:
-    """Return whether JSON can hold the value exactly, and the value with NumPy's scalars made Python's."""
-    import numpy as np
-
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return _finite(value) is not None, value
-    return value is None or isinstance(value, bool | int | str), value
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("gpuclust", "numpy", "scikit-learn", "safetensors"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a source tree
-            continue
-    return found
-
-
-def _parse(text: str | None, path: str | os.PathLike[str]) -> dict[str, Any]:
-    name = os.fspath(path)
+    text = metadata.get(METADATA_KEY)
     if text is None:
-        raise ModelFileError(f"{name} is a safetensors file but not a gpuclust model.")
+        raise ModelFileError(f"{os.fspath(path)} is a safetensors file but not a gpuclust model.")
+    try:
+        return _decoded(text, metadata.get("sha256", ""), tensors)
+    except ModelFileError as error:
+        raise ModelFileError(f"{os.fspath(path)} is damaged or no valid model: {error}.") from None
+
+
+def _decoded(text: str, checksum: str, tensors: dict[str, np.ndarray]) -> ModelFile:
+    from gpuclust.persistence import format1, format2
+
+    header = _parse(text)
+    if header["format_version"] == 1:
+        model, summary = format1.decode(header, tensors), None
+        checksum = header["sha256"]
+    else:
+        if checksum != format2.digest(text, tensors):
+            raise ModelFileError("its checksum does not match its contents")
+        model, summary = format2.decode(header, tensors)
+    return ModelFile(model, summary, _info(header, model, checksum))
+
+
+def _parse(text: str) -> dict[str, Any]:
     try:
         header = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise ModelFileError(f"{name} is damaged: its metadata is not valid JSON.") from None
+        raise ModelFileError("its metadata is not valid JSON") from None
     if not isinstance(header, dict):
-        raise ModelFileError(f"{name} is damaged: its metadata is not a JSON object.")
+        raise ModelFileError("its metadata is not a JSON object")
     found = header.get("format_version")
-    if isinstance(found, int) and not isinstance(found, bool) and found > FORMAT_VERSION:
+    if type(found) is not int or found < 1:
+        raise ModelFileError(f"format_version is {found!r}")
+    if found > FORMAT_VERSION:
         raise ModelFileError(
-            f"{name} has format {found}, newer than format {FORMAT_VERSION}, the newest that this version of "
-            "gpuclust reads: run pip install --upgrade gpuclust"
+            f"it has format {found}, newer than format {FORMAT_VERSION}, the newest that this version of gpuclust"
+            " reads: run pip install --upgrade gpuclust"
         )
-    if found != FORMAT_VERSION or isinstance(found, bool):
-        raise ModelFileError(f"{name} is damaged: format_version is {found!r}.")
     return header
 
 
@@ -185,32 +184,19 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
-def _restore(header: dict[str, Any], tensors: dict[str, NDArray[Any]], path: str | os.PathLike[str]) -> Any:
-    """Build the estimator; its own constructor and parameter checks have the last word on the parameters."""
-    import numpy as np
+def _info(header: dict[str, Any], model: Any, checksum: str) -> dict[str, Any]:
+    from gpuclust.models import parts
+    from gpuclust.persistence.features import describe
 
-    params = dict(header["params"])
-    if str(params.get("device", "")).startswith("cuda"):
-        params["device"] = "auto"
-    try:
-        model = _class(header["class"])(**params)
-        model._validate_params()
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"{os.fspath(path)} is damaged: {error}") from None
-    centers = tensors["cluster_centers_"]
-    model.cluster_centers_ = centers
-    model.n_features_in_ = centers.shape[1]
-    if header["n_iter"] is not None:
-        model.n_iter_ = header["n_iter"]
-    model.device_ = "cpu"
-    if header["inertia"] is not None:
-        model.inertia_ = float(header["inertia"])
-    if header["feature_names_in"] is not None:
-        model.feature_names_in_ = np.array(header["feature_names_in"], dtype=object)
-    if header["n_steps"] is not None:
-        model.n_steps_ = header["n_steps"]
-    if "counts" in tensors:
-        model._counts = tensors["counts"]
-    if "sketch" in tensors:
-        model._sketch = tensors["sketch"]
-    return model
+    estimator = parts(model).estimator
+    params = estimator.get_params(deep=False)
+    return {
+        "format_version": header["format_version"],
+        "saved": header.get("saved"),
+        "versions": header.get("versions"),
+        "class": type(model).__name__,
+        "estimator": type(estimator).__name__,
+        "params": params,
+        "features": header.get("features") or describe(model),
+        "sha256": checksum,
+    }

@@ -60,13 +60,32 @@ def quantiles(
     """
     own, every = Places.of(q, found.count), Places.of(q, found.together().count)
     ranks = own.ranks(), every.ranks()
-    whole = source.host_rows is not None and source.backend.name == "cpu"
-    if whole or source.n_rows * source.n_features * source.dtype.itemsize <= column_bytes():
+    if _at_hand(source):
         values = _selected(source, groups, *ranks)
     else:
         groups.place(source)
         values = Search.over(source, (found, found.together()), ranks, clean).run()
     return own.between(values[0]), every.between(values[1])
+
+
+def quantiles_of_all(source: Source, found: Summary, q: np.ndarray) -> np.ndarray:
+    """Quantiles q [q] of the finite values of all rows, f64 [q, d]; NaN where there are none.
+
+    `found`: the moments of all rows as one group.
+    """
+    places = Places.of(q, found.count)
+    ranks = places.ranks()
+    if _at_hand(source):
+        values = np.stack([_cut(column, ranks[:, 0, f]) for f, column in enumerate(columns(source))], axis=-1)[:, None]
+    else:
+        _, values = Search.over(source, (found, found), (np.full_like(ranks, -1), ranks), False).run()
+    return places.between(values)[:, 0]
+
+
+def _at_hand(source: Source) -> bool:
+    """Whether whole columns are better cut than searched."""
+    whole = source.host_rows is not None and source.backend.name == "cpu"
+    return whole or source.n_rows * source.n_features * source.dtype.itemsize <= column_bytes()
 
 
 def _selected(

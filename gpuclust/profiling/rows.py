@@ -45,7 +45,7 @@ def opened(
     ValueError
         If `feature_names` are not one for each feature; what scikit-learn raises for the same X.
     """
-    holder, backend = Reader(), _backend(X, device)
+    holder, backend = Reader(), backend_at(X, device)
     source = open_source(holder, X, None, backend, reset=True, chunk_size=chunk_size, finite=finite)
     check_unweighted(source)
     names = feature_names_of(holder, source.n_features) if feature_names is None else list(map(str, feature_names))
@@ -61,7 +61,7 @@ def check_unweighted(source: Source) -> None:
         raise DataError("Rows count once here; open the stream without its weights: columns= chooses what is read.")
 
 
-def _backend(X: Any, device: str) -> Backend:
+def backend_at(X: Any, device: str) -> Backend:
     """'auto': where the rows are, since what is computed here is computed on the host for the most part."""
     if device == "auto" and get_config().device == "auto" and not hasattr(X, "__cuda_array_interface__"):
         return CPUBackend()

@@ -1,13 +1,15 @@
-"""What a model must satisfy, on the way out and on the way in."""
+"""Format 1, which is only read: an estimator alone, its checks, and the checksum over all of it."""
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from gpuclust.errors import ModelFileError
+from gpuclust.files.container import digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,11 +23,29 @@ CLASSES = {
 TENSORS = {"cluster_centers_", "counts", "sketch"}
 
 
+def decode(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
+    """The estimator of a file.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, or not what a file of this format was.
+    """
+    check_model(header, tensors)
+    try:
+        intact = header.get("sha256") == digest(header, tensors)
+    except ValueError:  # a number that was damaged into an infinite one
+        intact = False
+    if not intact:
+        raise ModelFileError("its checksum does not match its contents")
+    return _restore(header, tensors)
+
+
 def check_model(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
     """Raise ModelFileError with the first thing that is wrong."""
     for valid, reason in chain(_header_rules(header), _tensor_rules(header, tensors)):
         if not valid:
-            raise ModelFileError(f"not a valid model: {reason}.")
+            raise ModelFileError(reason)
 
 
 def _header_rules(header: dict[str, Any]) -> Iterator[tuple[bool, str]]:
@@ -101,3 +121,34 @@ def _is_count(value: Any) -> bool:
 
 def _is_cost(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def _restore(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
+    """Build the estimator; its own constructor and parameter checks have the last word on the parameters."""
+    import numpy as np
+
+    params = dict(header["params"])
+    if str(params.get("device", "")).startswith("cuda"):
+        params["device"] = "auto"
+    try:
+        model = getattr(importlib.import_module(CLASSES[header["class"]]), header["class"])(**params)
+        model._validate_params()
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(str(error)) from None
+    centers = tensors["cluster_centers_"]
+    model.cluster_centers_ = centers
+    model.n_features_in_ = centers.shape[1]
+    if header["n_iter"] is not None:
+        model.n_iter_ = header["n_iter"]
+    model.device_ = "cpu"
+    if header["inertia"] is not None:
+        model.inertia_ = float(header["inertia"])
+    if header["feature_names_in"] is not None:
+        model.feature_names_in_ = np.array(header["feature_names_in"], dtype=object)
+    if header["n_steps"] is not None:
+        model.n_steps_ = header["n_steps"]
+    if "counts" in tensors:
+        model._counts = tensors["counts"]
+    if "sketch" in tensors:
+        model._sketch = tensors["sketch"]
+    return model

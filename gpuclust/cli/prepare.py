@@ -1,0 +1,219 @@
+"""`gpuclust fit --scale ... --impute ...`: what rows pass before they are clustered; models that have such steps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
+from gpuclust.cli.frames import Frames, missing_columns, open_frames
+from gpuclust.cli.tables import Table, array_chunks, open_table, split_names
+
+LOOKED_AT = 100_000  # rows behind the choices for columns, where not all are in memory
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The options; None: not given."""
+
+    scale: str | None = None
+    impute: str | None = None
+    categorical: str | None = None
+    outliers: str | None = None
+    missing: str | None = None
+
+    @property
+    def asked(self) -> bool:
+        return any(vars(self).values())
+
+    def choices(self) -> dict[str, Any]:
+        """The arguments of `make_preprocessor`."""
+        outliers = "none" if self.outliers == "drop" else self.outliers
+        return {name: value for name, value in {**vars(self), "outliers": outliers}.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows that are ready to be clustered."""
+
+    asked: Preparation
+    table: Table
+    preprocessor: Any  # fitted Pipeline
+    columns: list[str]  # of the file, that are used
+    explanation: list[str]
+    kept: Any  # bool [rows of the file]; None: all
+
+    def model(self, estimator: Any) -> Any:
+        """The whole way from the file's rows to clusters."""
+        from sklearn.pipeline import Pipeline
+
+        return Pipeline([*self.preprocessor.steps, ("cluster", estimator)])
+
+    def labels(self, labels: Any) -> Any:
+        """A label for every row of the file: -1 for those that were dropped."""
+        if self.kept is None:
+            return labels
+        out = np.full(len(self.kept), -1, np.int32)
+        out[self.kept] = labels
+        return out
+
+
+def prepare(path: Path, columns: str | None, weight: str | None, asked: Preparation) -> Prepared:
+    """Choose what becomes of each column, drop rows where that was asked for, and fit the preprocessing."""
+    from gpuclust.preprocessing import make_preprocessor
+
+    frames = open_frames(path, split_names(columns), weight)
+    with prepared_problems(path):
+        made = make_preprocessor(frames.head(frames.rows if frames.fits else LOOKED_AT), **asked.choices())
+    told = list(made.explanation_)
+    if not frames.fits and frames.rows > LOOKED_AT:
+        told.insert(0, f"What becomes of the columns is chosen by the first {LOOKED_AT:,} of {frames.rows:,} rows.")
+    used = {name for _, _, names in made["columns"].transformers for name in names}
+    frames = frames.of([name for name in frames.columns if name in used])
+    with prepared_problems(path):
+        frames, kept, dropped = _dropped(frames, made, asked)
+        table = _fitted(frames, made, weight)
+    return Prepared(asked, table, made, frames.columns, told + dropped, kept)
+
+
+def _dropped(frames: Frames, made: Any, asked: Preparation) -> tuple[Frames, Any, list[str]]:
+    """The rows that are left, which those are, and how many were dropped and why."""
+    kept, told = np.ones(frames.rows, bool), []
+    if asked.missing == "drop":
+        frames, mask = _selected(frames, lambda frame: frame.notna().all(axis=1).to_numpy())
+        told.append(f"{int((~mask).sum())} of {len(mask)} rows miss a value and are dropped.")
+        kept[kept] = mask
+    numbers: list[str] = next((names for name, _, names in made["columns"].transformers if name == "number"), [])
+    if asked.outliers == "drop" and len(numbers):
+        from gpuclust.preprocessing import OutlierFilter
+        from gpuclust.preprocessing.chunked import numbers as stream_of
+
+        outliers = OutlierFilter().fit(stream_of(frames.frames, numbers))
+
+        def within(frame: Any) -> Any:
+            return outliers.mask(frame[numbers].to_numpy(np.float64, na_value=np.nan))
+
+        frames, mask = _selected(frames, within)
+        named = dict(zip((f"x{f}" for f in range(len(numbers))), numbers, strict=True))
+        told += [_renamed(text, named) for text in outliers.explanation_]
+        kept[kept] = mask
+    if not frames.rows:
+        raise DataProblem(f"{str(frames.path)!r}: no row is left; {' '.join(told)}")
+    return frames, None if kept.all() else kept, told
+
+
+def _renamed(text: str, named: dict[str, str]) -> str:
+    import re
+
+    return re.sub(r"\bx\d+\b", lambda found: named.get(found[0], found[0]), text)
+
+
+def _selected(frames: Frames, keep: Callable[[Any], Any]) -> tuple[Frames, Any]:
+    mask = np.concatenate([keep(frame) for frame in frames.frames()])
+    return frames.kept(keep, int(mask.sum())), mask
+
+
+def _fitted(frames: Frames, made: Any, weight: str | None) -> Table:
+    """The rows after the preprocessing, which is fitted: in memory, or made anew in every pass."""
+    if frames.fits:
+        made.fit(frames.head(frames.rows))
+    else:
+        from gpuclust.preprocessing.chunked import fit_in_chunks
+
+        fit_in_chunks(made, frames.frames)
+    names = [str(name) for name in made.get_feature_names_out()]
+    return table_of(frames, made, names, weight is not None)
+
+
+def table_of(frames: Frames, preprocessor: Any, names: list[str], weighted: bool) -> Table:
+    """A file's rows after a fitted preprocessing."""
+
+    def chunks() -> Iterator[Any]:
+        for frame, weight in frames.pieces():
+            if len(frame):
+                X = _floats(preprocessor.transform(frame))
+                yield (X, weight) if weighted else X
+
+    if frames.fits:
+        made = list(chunks())
+        X = np.concatenate([part[0] for part in made] if weighted else made)
+        w = np.concatenate([part[1] for part in made]) if weighted else None
+        return Table(frames.path, names, False, frames.rows, X, w, array_chunks(X, w), frames.note)
+    from gpuclust.data.stream import stream
+
+    source = stream(chunks)
+    return Table(frames.path, names, False, frames.rows, source, None, lambda rows: source.open().blocks(rows))
+
+
+def _floats(X: Any) -> Any:
+    """Rows as float32 or float64: columns that are passed through may be objects."""
+    return np.ascontiguousarray(X, np.float32 if X.dtype == np.float32 else np.float64)
+
+
+def table_for(data: Path, columns: str | None, model: Any, preprocessor: Any) -> Table:
+    """The rows of a file as a model's estimator takes them: columns are found by name, if the model has names."""
+    from gpuclust.models import input_features, n_features
+
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        return _unnamed(data, columns, preprocessor, n_features(model))
+    wanted = [str(name) for name in names]
+    asked = wanted if columns is None and data.suffix.lower() not in (".npy", ".npz") else split_names(columns)
+    text = [f.name for f in input_features(model) if f.categories and all(isinstance(v, str) for v in f.categories)]
+    try:
+        frames = open_frames(data, asked, text=text)
+    except UsageProblem as error:
+        raise missing_columns(data, wanted, error) from error
+    _check_width(data, frames.columns, len(wanted))
+    pieces = frames.pieces
+    renamed = Frames(
+        frames.path, wanted, frames.rows,
+        lambda: ((frame.set_axis(wanted, axis=1), weight) for frame, weight in pieces()), frames.note,
+    )  # fmt: skip
+    with prepared_problems(data):
+        return table_of(renamed, preprocessor, _output_names(preprocessor), False)
+
+
+def _unnamed(data: Path, columns: str | None, preprocessor: Any, width: int) -> Table:
+    from gpuclust.data.stream import stream
+
+    table = open_table(data, split_names(columns))
+    _check_width(data, table.columns, width)
+
+    def chunks() -> Iterator[Any]:
+        for _, X, _ in table.blocks():
+            yield _floats(preprocessor.transform(X))
+
+    with prepared_problems(data):
+        source = stream(chunks)
+        names, read = _output_names(preprocessor), source.open
+        return Table(data, names, False, table.rows, source, None, lambda rows: read().blocks(rows), table.note)
+
+
+def _output_names(preprocessor: Any) -> list[str]:
+    return [str(name) for name in preprocessor.get_feature_names_out()]
+
+
+def _check_width(data: Path, columns: Sequence[str], width: int) -> None:
+    if len(columns) != width:
+        raise DataProblem(
+            f"{str(data)!r} has {len(columns)} columns, but the model has {width}; choose them with --columns"
+        )
+
+
+@contextlib.contextmanager
+def prepared_problems(path: Path) -> Iterator[None]:
+    """Say which file could not be prepared, and why."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise DataProblem(f"{str(path)!r}: {sentence(error)}") from error
+    except ImportError as error:
+        raise UsageProblem(sentence(error)) from error
+
+

@@ -1,0 +1,50 @@
+"""Rows that are changed as they are read: each for itself, so that any chunk of them may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backends.statistics import Rows
+from .readers import Reader
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What becomes of rows: one row of each, in the same dtype."""
+
+    function: Callable[[np.ndarray], Any]  # [m, d] -> [m, n_features]; leaves what it is given as it is
+    n_features: int
+    takes: int  # features of the rows that it is for
+    names: tuple[str, ...] | None = None  # of the features that it makes
+
+
+class MappedReader(Reader):
+    """A reader's rows under a rule."""
+
+    def __init__(self, inner: Reader, rule: Rule):
+        self._inner, self._rule = inner, rule
+        if inner.n_features != rule.takes:
+            raise ValueError(f"X has {inner.n_features} features, but {rule.takes} features are expected as input.")
+        self.n_rows, self.n_features, self.dtype = inner.n_rows, rule.n_features, inner.dtype
+        self.names, self.weighted, self.seekable = rule.names, inner.weighted, inner.seekable
+
+    @property
+    def row_bytes(self) -> int:
+        return self._inner.row_bytes + super().row_bytes
+
+    def blocks(self, rows: int) -> Iterator[Rows]:
+        return map(self._made, self._inner.blocks(rows))
+
+    def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
+        return [self._made(part) for part in self._inner.slices(ranges)]
+
+    def take(self, index: np.ndarray) -> Rows:
+        return self._made(self._inner.take(index))
+
+    def _made(self, part: Rows) -> Rows:
+        X, weight = part
+        return np.ascontiguousarray(self._rule.function(X), self.dtype), weight

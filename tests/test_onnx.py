@@ -1,0 +1,205 @@
+"""Models as ONNX graphs: onnxruntime gives the labels of the model wherever they are clear."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import impute, preprocessing
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.pipeline import make_pipeline
+
+from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians
+from gpuclust.monitoring import summarize
+from gpuclust.persistence import check_onnx, export_onnx
+from gpuclust.persistence.onnx import onnx_bytes
+from gpuclust.preprocessing import (
+    FrequencyEncoder,
+    MinMaxScaler,
+    RobustScaler,
+    SimpleImputer,
+    StandardScaler,
+    Winsorizer,
+)
+
+onnxruntime = pytest.importorskip("onnxruntime")
+RNG = np.random.default_rng(0)
+N = 400
+FRAME = pd.DataFrame(
+    {
+        "u": RNG.normal(size=N),
+        "v": RNG.lognormal(size=N),
+        "w": RNG.normal(1e5, 3.0, N),
+        "city": RNG.choice(["Rome", "Oslo", "Bern", "Lima"], N, p=[0.5, 0.3, 0.15, 0.05]),
+        "grade": RNG.choice([1, 2, 3], N),
+        "half": RNG.choice([0.5, 1.5, np.nan], N),
+    }
+)
+FRAME.loc[3:30, "u"] = np.nan
+FRAME.loc[5:20, "city"] = None
+NUMBERS = ["u", "v", "w"]
+TARGET = RNG.normal(size=N)
+
+
+def labels(graph, feed):
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return session.run(["label"], feed)[0]
+
+
+@pytest.mark.parametrize("Class", [KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians])
+@pytest.mark.parametrize("offset", [0.0, 1e5])
+def test_ten_thousand_rows(Class, offset, tmp_path):
+    """Also far from 0, where multiplying out (x - c)^2 loses digits."""
+    X = np.concatenate([RNG.normal(center, 1.0, (100, 5)) for center in range(6)]) + offset
+    model = Class(6, random_state=0).fit(X)
+    export_onnx(model, tmp_path / "model.onnx")
+    found = check_onnx(model, tmp_path / "model.onnx")
+    assert found.passed
+    assert (found.rows, found.wrong) == (10_000, 0)
+    assert found.clear > 9_900
+    rows = X.astype(np.float32)
+    np.testing.assert_array_equal(
+        labels((tmp_path / "model.onnx").read_bytes(), {"X": rows}), model.predict(rows.astype(np.float64))
+    )
+
+
+def test_manhattan_distances_are_summed_as_predict_sums_them():
+    """Rows halfway between two centres, to the bit: the lower number wins in both."""
+    rows = RNG.integers(0, 5, (2000, 3)).astype(np.float32)
+    model = KMedians(20, random_state=0).fit(rows.astype(np.float64))
+    np.testing.assert_array_equal(labels(onnx_bytes(model), {"X": rows}), model.predict(rows.astype(np.float64)))
+
+
+def test_a_wrong_graph_is_found():
+    model = KMeans(4, random_state=0).fit(FRAME[["v", "w"]].to_numpy())
+    graph = onnx_bytes(model)
+    model.cluster_centers_ = model.cluster_centers_[::-1].copy()
+    found = check_onnx(model, graph)
+    assert not found.passed
+    assert found.wrong == found.clear > 9_000
+
+
+def test_rows_close_to_two_centres_are_counted_apart():
+    """In float32 1 + 1e-7 is 1.00000012: nearer to the second centre by 1.2e-7, which is not clear."""
+    model = KMeans(2, init=np.array([[0.0], [2.0]]), n_init=1).fit([[0.0], [2.0]])
+    graph = onnx_bytes(model)
+    found = check_onnx(model, graph, np.array([[1.0], [1.0 + 1e-7], [1.5]]))
+    assert (found.rows, found.clear, found.wrong) == (3, 1, 0)
+    model.cluster_centers_ = model.cluster_centers_[::-1].copy()
+    assert check_onnx(model, graph, np.array([[1.5], [1.0 + 1e-7]]))[1:] == (1, 1, 1)
+
+
+FILLED = (SimpleImputer(strategy="median"), RobustScaler())
+STEPS = {
+    "robust": FILLED,
+    "indicators": (SimpleImputer(add_indicator=True), StandardScaler()),
+    "range": (SimpleImputer(), MinMaxScaler((-1, 2), clip=True)),
+    "caps": (Winsorizer((5.0, 95.0)), SimpleImputer(), MinMaxScaler()),
+    "largest": (impute.SimpleImputer(strategy="constant", fill_value=3.0), preprocessing.MaxAbsScaler()),
+    "components": (*FILLED, PCA(2, whiten=True)),
+    "variances": (*FILLED, VarianceThreshold(0.5)),
+    "quantiles": (SimpleImputer(), preprocessing.QuantileTransformer(n_quantiles=50)),
+    "functions": (SimpleImputer(), StandardScaler(), preprocessing.FunctionTransformer(np.tanh)),
+    "logarithms": (SimpleImputer(), preprocessing.FunctionTransformer(np.abs), preprocessing.FunctionTransformer(np.log1p)),
+}
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_steps_of_numbers(steps):
+    rows = FRAME[NUMBERS].to_numpy()
+    model = make_pipeline(*steps, KMeans(5, random_state=0)).fit(rows)
+    graph = onnx_bytes(model)
+    for found in (check_onnx(model, graph, n_rows=1000), check_onnx(model, graph, rows)):
+        assert found.passed
+        assert found.clear > 0.9 * found.rows
+
+
+ENCODERS = {
+    "ignore": preprocessing.OneHotEncoder(handle_unknown="ignore"),
+    "drop": preprocessing.OneHotEncoder(drop="first", sparse_output=False),
+    "rare": preprocessing.OneHotEncoder(min_frequency=0.1, handle_unknown="infrequent_if_exist"),
+    "ordinal": preprocessing.OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
+    ),
+    "target": preprocessing.TargetEncoder(),
+    "frequency": FrequencyEncoder(),
+}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
+def test_categories(encoder):
+    columns = ColumnTransformer(
+        [("numbers", make_pipeline(*FILLED), NUMBERS), ("categories", encoder, ["city", "grade", "half"])],
+        transformer_weights={"numbers": 0.5},
+    )
+    model = make_pipeline(columns, KMeans(6, random_state=0)).fit(FRAME, TARGET)
+    graph = onnx_bytes(model)
+    strange = FRAME.assign(city="Paris", half=7.0)
+    frames = [FRAME, strange] if getattr(encoder, "handle_unknown", "ignore") != "error" else [FRAME]
+    for frame in frames:
+        found = check_onnx(model, graph, frame)
+        assert found.passed
+        assert found.clear > 0.9 * found.rows
+    assert check_onnx(model, graph, summary=summarize(model, FRAME), n_rows=1000).passed
+
+
+def feed(frame):
+    return {
+        "u": frame[["u"]].to_numpy(np.float32),
+        "city": np.array([["" if value is None else value] for value in frame["city"]], dtype=object),
+        "grade": frame[["grade"]].to_numpy(np.int64),
+    }
+
+
+def mixed(encoder):
+    text = make_pipeline(impute.SimpleImputer(strategy="most_frequent"), encoder)
+    columns = ColumnTransformer(
+        [("u", StandardScaler(), ["u"]), ("text", text, ["city"]), ("none", "drop", ["v"])], remainder="passthrough"
+    )
+    return make_pipeline(columns, KMedians(4, random_state=0))
+
+
+def test_inputs_are_the_columns_that_are_used():
+    frame = FRAME[["u", "v", "city", "grade"]].assign(grade=FRAME["grade"].astype(float)).dropna(subset="u")
+    model = mixed(preprocessing.OneHotEncoder(handle_unknown="ignore")).fit(frame)
+    graph = onnx_bytes(model)
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    inputs = {each.name: (each.type, each.shape[1]) for each in session.get_inputs()}
+    assert inputs == {"u": ("tensor(float)", 1), "city": ("tensor(string)", 1), "grade": ("tensor(float)", 1)}
+    assert check_onnx(model, graph, frame).passed
+    assert check_onnx(model, graph, n_rows=500).passed
+
+
+def test_rows_that_predict_refuses_have_no_label():
+    rows = FRAME[["v", "w"]].to_numpy()
+    model = KMeans(3, random_state=0).fit(rows)
+    bad = rows[:4].astype(np.float32)
+    bad[1, 0], bad[2, 1] = np.nan, np.inf
+    found = labels(onnx_bytes(model), {"X": bad})
+    assert (found == -1).tolist() == [False, True, True, False]
+    columns = ColumnTransformer([("city", preprocessing.OneHotEncoder(), ["city"])])
+    cities = FRAME[["city"]].dropna()
+    strict = make_pipeline(columns, KMeans(2, random_state=0)).fit(cities)
+    found = labels(onnx_bytes(strict), {"city": np.array([["Rome"], ["Paris"]], dtype=object)})
+    assert found.tolist() == [int(strict.predict(pd.DataFrame({"city": ["Rome"]}))[0]), -1]
+
+
+def test_what_cannot_be_exported_is_said(tmp_path):
+    path = tmp_path / "model.onnx"
+    rows = FRAME[NUMBERS]
+    fitted = make_pipeline(impute.KNNImputer(), KMeans(2, random_state=0)).fit(rows[:50])
+    with pytest.raises(NotImplementedError, match="KNNImputer cannot be exported"):
+        export_onnx(fitted, path)
+    cube = make_pipeline(SimpleImputer(), preprocessing.FunctionTransformer(np.arcsinh), KMeans(2, random_state=0))
+    with pytest.raises(NotImplementedError, match="arcsinh cannot be exported"):
+        export_onnx(cube.fit(rows), path)
+    with pytest.raises(NotFittedError):
+        export_onnx(KMeans(), path)
+    assert not path.exists()
+
+
+def test_rows_of_another_width_are_refused():
+    model = KMeans(2, random_state=0).fit(FRAME[["v", "w"]].to_numpy())
+    with pytest.raises(ValueError, match="X has 3 features, but the model is expecting 2"):
+        check_onnx(model, onnx_bytes(model), np.zeros((4, 3)))
