@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import growth, kmedians, quality, selection
+from . import drift, growth, kmedians, quality, selection
 from .data import CASES
 from .exact import stopped_short
 from .peers import OURS, PEERS
@@ -214,6 +214,59 @@ def choices(result: Result) -> str:
     )
 
 
+def drifting(result: Result) -> str:
+    """Render how often drift is found."""
+    most = result["summary"]
+    alarms, power = drift.tables(result["rows"])
+    return (
+        "**Drift** (training rows / new rows without drift: share of the runs in which any test is significant at"
+        f" {result['settings']['alpha']:g}, and in which the verdict is not ok)\n\n{alarms}\n\n"
+        f"In the mean {most['significant']['mean']:.2%} and {most['watch']['mean']:.2%}. With drift: share of the"
+        f" runs in which the verdict is watch or retrain, and in which it is retrain; 10,000 training rows.\n\n{power}"
+    )
+
+
+def services(result: Result) -> str:
+    """Render the prediction service."""
+    fields = ("connections", "requests_per_second", "rows_per_second", "p50_ms", "p99_ms", "failed", "server_cpu_us")
+    body = [
+        [c["load"], who, *(c[side][field] for field in fields), c["ratio"] if side == "ours" else None]
+        for c in result["summary"]["comparisons"]
+        for who, side in (("gpuclust serve", "ours"), ("Flask", "theirs"))
+    ]
+    header = [
+        "load", "service", "connections", "requests/s", "rows/s", "p50 ms", "p99 ms", "failed", "CPU µs a request",
+        "ratio",
+    ]  # fmt: skip
+    settings = result["settings"]
+    return (
+        f"**Prediction service** ({settings['features']} features, {settings['clusters']} clusters,"
+        f" {settings['workers']} worker, {settings['seconds']:g} s a run)\n\n{markdown(header, body)}\n\n"
+        "Against Flask's own server with scikit-learn's `KMeans`, as tutorials have it; both with the same centres,"
+        " each alone on the machine with wrk. Ours measures drift and counts for Prometheus meanwhile."
+    )
+
+
+def soak(result: Result) -> str:
+    """Render memory over time."""
+    summary = result["summary"]
+    return (
+        f"**Prediction service, {summary['minutes']:g} minutes under load** (two workers): {summary['requests']:,}"
+        f" requests, {summary['failed']:,} failed; memory of both {summary['first_mb']:.0f} MB at first,"
+        f" {summary['half_mb']:.0f} MB half way, {summary['last_mb']:.0f} MB at the end."
+    )
+
+
+def killed(result: Result) -> str:
+    """Render what a killed worker takes with it."""
+    summary, runs = result["summary"], len(result["rows"])
+    return (
+        f"**Prediction service, one worker of two ended by SIGKILL under load** ({runs} times): {summary['requests']:,}"
+        f" requests answered, {summary['lost']:,} lost, {summary['refused']:,} refused. The workers had"
+        f" {summary['in_flight_at_most']:,} connections, each with at most one request in flight."
+    )
+
+
 SECTIONS: dict[str, Callable[[Result], str]] = {
     "kmeans-fixed": kmeans,
     "kmeans-converge": kmeans,
@@ -227,6 +280,10 @@ SECTIONS: dict[str, Callable[[Result], str]] = {
     "kmedians": medians,
     "metrics": metrics,
     "selection": choices,
+    "drift": drifting,
+    "serving": services,
+    "serving-kill": killed,
+    "serving-soak": soak,
 }
 
 

@@ -22,6 +22,10 @@ JOBS: dict[str, list[str]] = {
     "kmedians": ["kmedians"],
     "metrics": ["metrics"],
     "selection": ["selection"],
+    "drift": ["drift"],
+    "serving": ["serving"],
+    "serving-kill": ["serving", "--kill"],
+    "serving-soak": ["serving", "--soak", "10"],
 }
 GPU_JOBS = {"rates": ["rates"], "gpu": ["gpu"], **JOBS}  # the shortest way to what only a GPU can tell first
 

@@ -31,12 +31,13 @@ _HOME = {
 _PACKAGES: tuple[str, ...] = (
     "metrics", "plotting", "profiling", "selection", "preprocessing", "monitoring", "reporting",
 )  # fmt: skip
+_NEEDS_AN_EXTRA: tuple[str, ...] = ("serving",)  # so `from gpuclust import *` leaves it out
 __all__ = ["__version__", *_HOME, *_PACKAGES]
 
 
 def __getattr__(name: str) -> Any:
     """Public names, imported when they are first used (PEP 562)."""
-    if name in _PACKAGES:
+    if name in _PACKAGES or name in _NEEDS_AN_EXTRA:
         return importlib.import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module 'gpuclust' has no attribute {name!r}")
@@ -46,4 +47,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_NEEDS_AN_EXTRA])

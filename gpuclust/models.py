@@ -143,12 +143,44 @@ def centers_in_input_units(model: Any) -> Centers:
         If a step has no way back.
     """
     preprocessor, estimator = parts(model)
-    centers = np.asarray(estimator.cluster_centers_, np.float64)
-    columns = [_Column(f, "", centers[:, f]) for f in range(centers.shape[1])]
-    if preprocessor is not None:
-        columns = sorted(_back(preprocessor, columns), key=lambda column: column.feature)
+    columns = sorted(_carried(preprocessor, estimator.cluster_centers_), key=lambda column: column.feature)
     names = feature_names(model)
     return Centers([names[c.feature] + c.label for c in columns], np.stack([c.values for c in columns], axis=1))
+
+
+class InputUnits:
+    """What a preprocessor makes, column by column in the units of what it is given; in place of a scaler in profiles.
+
+    Parameters
+    ----------
+    preprocessor : Pipeline of transformers
+        Fitted; every step changes each feature by itself.
+
+    Attributes
+    ----------
+    columns : list of str
+        What the preprocessor's columns are in those units, as in `centers_in_input_units`.
+
+    Raises
+    ------
+    ValueError
+        If a step has no way back, or mixes features.
+    """
+
+    def __init__(self, preprocessor: Any):
+        self._preprocessor, self._n_columns = preprocessor, len(preprocessor.get_feature_names_out())
+        names = feature_names(preprocessor)
+        self.columns = [names[c.feature] + c.label for c in self._back(np.zeros((1, self._n_columns)))]
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Rows f64 [n, columns] in the units of the input, in the same columns."""
+        return np.stack([column.values for column in self._back(X)], axis=1)
+
+    def _back(self, X: Any) -> list[_Column]:
+        columns = sorted(_carried(self._preprocessor, X), key=lambda column: column.origin)
+        if [column.origin for column in columns] != list(range(self._n_columns)):
+            raise ValueError("A step mixes features, so that its columns have no units of the input.")
+        return columns
 
 
 class _Column(NamedTuple):
@@ -157,6 +189,14 @@ class _Column(NamedTuple):
     feature: int
     label: str  # what it tells of the feature; empty: its value
     values: np.ndarray  # f64 [k]
+    origin: int  # of which column of the last step; -1: of several
+
+
+def _carried(preprocessor: Any, X: Any) -> list[_Column]:
+    """Columns of the input, from those f64 [k, d] of what a preprocessor makes."""
+    X = np.asarray(X, np.float64)
+    columns = [_Column(f, "", X[:, f], f) for f in range(X.shape[1])]
+    return columns if preprocessor is None else _back(preprocessor, columns)
 
 
 def _back(part: Any, columns: list[_Column]) -> list[_Column]:
@@ -195,10 +235,15 @@ def _inverted(part: Any, columns: list[_Column]) -> list[_Column]:
     lost = isinstance(part, FunctionTransformer) and part.inverse_func is None and part.func is not np.clip
     if not hasattr(part, "inverse_transform") or lost or (told and not isinstance(part, OneToOneFeatureMixin)):
         raise ValueError(f"Centers cannot be carried back through {type(part).__name__}: it has no inverse.")
-    if numbers:
-        back = np.asarray(part.inverse_transform(np.stack([c.values for c in numbers], axis=1)), np.float64)
-        numbers = [_Column(f, "", back[:, f]) for f in range(back.shape[1])]
-    return numbers + told
+    if not numbers:
+        return told
+    alone = isinstance(part, OneToOneFeatureMixin)
+    rows = np.full((len(numbers[0].values), int(part.n_features_in_) if alone else len(numbers)), np.nan)
+    rows[:, [c.feature for c in numbers]] = np.stack([c.values for c in numbers], axis=1)
+    back = np.asarray(part.inverse_transform(rows), np.float64)
+    if alone:
+        return [c._replace(values=back[:, c.feature]) for c in numbers] + told
+    return [_Column(f, "", back[:, f], -1) for f in range(back.shape[1])]
 
 
 def _is_identity(part: Any) -> bool:

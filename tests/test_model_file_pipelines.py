@@ -113,9 +113,12 @@ ENCODERS = {
 }
 
 
-@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
-@pytest.mark.parametrize("output", ["default", "pandas"])
-def test_columns(encoder, output, path):
+CASES = [(name, output) for name in ENCODERS for output in ("default", "pandas") if (name, output) != ("sparse", "pandas")]
+
+
+@pytest.mark.parametrize(("name", "output"), CASES)  # sparse rows are no frame
+def test_columns(name, output, path):
+    encoder = ENCODERS[name]
     numbers = make_pipeline(SimpleImputer(strategy="median"), RobustScaler())
     columns = ColumnTransformer(
         [("numbers", numbers, slice("u", "v")), ("text", encoder, ["city", "grade"]), ("none", "drop", [])],
@@ -123,14 +126,12 @@ def test_columns(encoder, output, path):
         transformer_weights={"text": 2.0},
     )
     model = make_pipeline(columns, MiniBatchKMeans(4, random_state=0))
-    if output == "pandas" and getattr(encoder, "sparse_output", False):
-        pytest.skip("sparse rows are no frame")
     model.set_output(transform=output).fit(FRAME, TARGET)
     loaded = check_round_trip(model, FRAME, path)
     strange = FRAME.assign(city="Paris")
     if getattr(encoder, "handle_unknown", "ignore") in ("ignore", "use_encoded_value"):
         assert same_bits(loaded.predict(strange), model.predict(strange))
-    if type(encoder) is not preprocessing.TargetEncoder:  # which splits rows at random
+    if name != "target":  # which splits rows at random
         assert same_bits(loaded.fit(FRAME, TARGET).predict(FRAME), model.predict(FRAME))
 
 
@@ -312,7 +313,7 @@ def test_fuzzed_files_are_refused(whole, path):
     """Every byte counts: the checksum is over the text of the header, and the tensors lie without gaps."""
     model, data = whole
     rnd, expected = random.Random(1), model.transform(FRAME)
-    for _ in range(10_000 if FULL else 300):
+    for _ in range(10_000 if FULL else 250):
         broken = mutated_bytes(data, rnd)
         path.write_bytes(broken)
         try:
@@ -384,7 +385,7 @@ def test_signed_files_with_other_contents_are_refused_or_work(whole, path):
     _, data = whole
     header, tensors = parts(data)
     rnd, accepted = random.Random(2), 0
-    rounds = 10_000 if FULL else 400
+    rounds = 10_000 if FULL else 150
     for _ in range(rounds):
         path.write_bytes(signed(*mutated_header(header, tensors, rnd)))
         try:

@@ -99,7 +99,7 @@ STEPS = {
     "largest": (impute.SimpleImputer(strategy="constant", fill_value=3.0), preprocessing.MaxAbsScaler()),
     "components": (*FILLED, PCA(2, whiten=True)),
     "variances": (*FILLED, VarianceThreshold(0.5)),
-    "quantiles": (SimpleImputer(), preprocessing.QuantileTransformer(n_quantiles=50)),
+    "quantiles": (SimpleImputer(), preprocessing.QuantileTransformer(n_quantiles=5)),
     "functions": (SimpleImputer(), StandardScaler(), preprocessing.FunctionTransformer(np.tanh)),
     "logarithms": (SimpleImputer(), preprocessing.FunctionTransformer(np.abs), preprocessing.FunctionTransformer(np.log1p)),
 }

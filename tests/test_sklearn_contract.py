@@ -116,7 +116,8 @@ def assert_extends(ours, theirs, added):
 @BOTH
 def test_constructor_is_scikit_learns_with_ours_last(name):
     ours, theirs = getattr(under_test, name), getattr(sklearn.cluster, name)
-    assert_extends(ours, theirs, OUR_PARAMETERS if PROVIDER == "gpuclust" else [])
+    own = OUR_PARAMETERS + ["checkpoint"] * (name == "KMeans")
+    assert_extends(ours, theirs, own if PROVIDER == "gpuclust" else [])
 
 
 @pytest.mark.parametrize("name", ["k_means", "kmeans_plusplus"])

@@ -19,9 +19,11 @@ from gpuclust.cli.options import (
     Method,
     MissingOption,
     Model,
+    NewData,
     OutliersOption,
     Quiet,
     ScaleOption,
+    Summary,
 )
 
 app = typer.Typer(
@@ -51,7 +53,7 @@ def common(
     """Cluster large data on CPUs and NVIDIA GPUs, in memory or streamed from disk.
 
     Exit codes: 0 done, 2 wrong usage, 3 unsuitable data, 4 no such device or not enough memory, 5 output
-    cannot be written, 130 interrupted.
+    cannot be written, 130 interrupted; of drift also 10 watch, 20 retrain.
     """
 
 
@@ -97,6 +99,7 @@ def fit(
         typer.Option(help="File that keeps the state of the fit: the same command goes on from it after a crash."),
     ] = None,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds from one checkpoint to the next.")] = 60.0,
+    summary: Summary = True,
     quiet: Quiet = False,
 ) -> None:
     """Cluster DATA; write labels, centers, the model and a summary, and print a table of the clusters.
@@ -113,7 +116,7 @@ def fit(
                 data=data, clusters=number_of_clusters(clusters), method=method.value, init=init.value, n_init=n_init,
                 max_iter=max_iter, tol=tol, seed=seed, columns=columns, weight=weight, device=device,
                 memory=memory, out=out, quiet=quiet, max_k=max_k, report=report, checkpoint=checkpoint,
-                checkpoint_every=checkpoint_every,
+                checkpoint_every=checkpoint_every, summarized=summary,
                 preparation=Preparation(scale, impute, categorical, outliers, missing),
             )
         )  # fmt: skip
@@ -224,6 +227,119 @@ def export(
         from gpuclust.cli.export import run
 
         run(model, out, check=check, columns=columns, quiet=quiet)
+
+
+@app.command()
+def drift(
+    model: Model,
+    data: NewData,
+    columns: Columns = None,
+    alpha: Annotated[
+        float, typer.Option(help="Chance that any change is called significant where there is none.")
+    ] = 0.01,
+    psi: Annotated[
+        str, typer.Option(metavar="WATCH,RETRAIN", help="Population stability index of a column or the clusters.")
+    ] = "0.1,0.25",
+    distance: Annotated[
+        str, typer.Option(metavar="WATCH,RETRAIN", help="Kolmogorov-Smirnov distance of a column or the distances.")
+    ] = "0.05,0.2",
+    missing: Annotated[
+        str, typer.Option(metavar="WATCH,RETRAIN", help="Change of a column's share of missing values.")
+    ] = "0.05,0.2",
+    unseen: Annotated[
+        str,
+        typer.Option(metavar="WATCH,RETRAIN", help="Share of values beyond the training's range or categories."),
+    ] = "0.01,0.05",
+    far: Annotated[
+        str, typer.Option(metavar="WATCH,RETRAIN", help="Share of rows beyond the training's 99.9 % distance.")
+    ] = "0.01,0.05",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File for the report as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for a plot: .png, .svg or .pdf.")] = None,
+    device: Device = "auto",
+    memory: Memory = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare NEW_DATA with the rows that MODEL was fitted on, by the summary of those in its file.
+
+    A change counts where it is significant (p-values of all tests adjusted together) and as large as a limit. Exit
+    codes: 0 ok, 10 watch, 20 retrain.
+    """
+    with reported():
+        from gpuclust.cli.drift import limits, run
+
+        given = {"psi": psi, "distance": distance, "missing": missing, "unseen": unseen, "far": far}
+        code = run(
+            model, data, columns=columns, thresholds=limits(alpha, given), as_json=as_json, out=out, plot=plot,
+            device=device, memory=memory, quiet=quiet,
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
+def refit(
+    model: Model,
+    data: NewData,
+    columns: Columns = None,
+    refit_preprocessing: Annotated[
+        bool, typer.Option("--refit-preprocessing", help="Fit scalers and encoders to NEW_DATA as well.")
+    ] = False,
+    device: Device = "auto",
+    memory: Memory = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for the results.  [default: NEW_DATA's name + -refit]")
+    ] = None,
+    summary: Summary = True,
+    quiet: Quiet = False,
+) -> None:
+    """Fit MODEL to NEW_DATA from where it stands: clusters keep their numbers. Writes what fit writes, and what moved.
+
+    Without --refit-preprocessing scalers and encoders stay as they are, so that distances mean what they did.
+    """
+    with reported():
+        from gpuclust.cli.refit import run
+
+        run(
+            model, data, columns=columns, again=refit_preprocessing, device=device, memory=memory, out=out,
+            summarized=summary, quiet=quiet,
+        )  # fmt: skip
+
+
+@app.command()
+def serve(
+    model: Model,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer; each holds the model.")] = 1,
+    device: Device = "auto",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the token that requests must bear; or the variable GPUCLUST_TOKEN."),
+    ] = None,
+    allow_updates: Annotated[
+        bool,
+        typer.Option(help="Serve /v1/partial_fit: mini-batch models learn, until a reload or the end forgets it."),
+    ] = False,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="Most rows of a request.  [default: 1000000]")] = None,
+    max_body: Annotated[int | None, typer.Option(min=1, help="Most bytes of a body.  [default: 67108864]")] = None,
+    queue: Annotated[int | None, typer.Option(min=1, help="Most requests at a time.  [default: 1024]")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds for an answer.  [default: 30]")] = None,
+    header_timeout: Annotated[float | None, typer.Option(help="Seconds for a header.  [default: 10]")] = None,
+    body_timeout: Annotated[float | None, typer.Option(help="Seconds for a body.  [default: 60]")] = None,
+    idle_timeout: Annotated[float | None, typer.Option(help="Seconds between requests.  [default: 75]")] = None,
+    shutdown_timeout: Annotated[
+        float | None, typer.Option(help="Seconds to answer what was accepted, on SIGTERM.  [default: 30]")
+    ] = None,
+) -> None:
+    """Answer over HTTP which clusters of MODEL rows belong to. SIGHUP and POST /v1/reload read MODEL again."""
+    with reported():
+        from gpuclust.cli.serve import run
+
+        run(
+            model, token_file, host=host, port=port, workers=workers, device=device, allow_updates=allow_updates,
+            max_rows=max_rows, max_body=max_body, queue=queue, timeout=timeout, header_timeout=header_timeout,
+            body_timeout=body_timeout, idle_timeout=idle_timeout, shutdown_timeout=shutdown_timeout,
+        )  # fmt: skip
 
 
 @app.command()

@@ -49,6 +49,7 @@ class Settings:
     checkpoint: Path | None = None
     checkpoint_every: float = 60.0
     preparation: Preparation | None = None
+    summarized: bool = True  # whether the model file tells what its training rows were like
 
 
 @dataclass(frozen=True)
@@ -266,13 +267,24 @@ def device_reason(asked: str, used: str) -> str:
     return problem.text if problem is not None and problem.gpu_visible else "no NVIDIA GPU was found"
 
 
+def training_summary(result: Result) -> Any:
+    """Return what `gpuclust drift` compares new rows with; None where it is not wanted."""
+    from gpuclust.monitoring import summarize
+
+    if not result.settings.summarized:
+        return None
+    if result.prepared is not None:
+        return summarize(result.whole, result.prepared.frames.pieces)
+    return summarize(result.model, result.table.source, sample_weight=result.table.weight)
+
+
 def write_results(outputs: Outputs, result: Result) -> list[Path]:
     """Write labels, centers, model and summary, and the criteria where k was chosen."""
     from gpuclust.cli.choose import write_criteria
     from gpuclust.persistence import model_bytes
 
     model, suffix = result.model, labels_suffix()
-    data, labels = model_bytes(result.whole), model.labels_
+    data, labels = model_bytes(result.whole, summary=training_summary(result)), model.labels_
     if result.prepared is not None:
         labels = result.prepared.labels(labels)
     columns, centers = result.centers()

@@ -113,3 +113,14 @@ Memory = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bar.")]
+NewData = Annotated[
+    Path,
+    typer.Argument(metavar="NEW_DATA", help="A .npy, .npz, .csv or .parquet file with the model's columns."),
+]
+Summary = Annotated[
+    bool,
+    typer.Option(
+        "--summary/--no-summary",
+        help="Whether the model file tells what its training rows were like, which drift needs.",
+    ),
+]

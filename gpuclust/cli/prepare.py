@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Prepared:
     columns: list[str]  # of the file, that are used
     explanation: list[str]
     kept: Any  # bool [rows of the file]; None: all
+    frames: Frames  # all rows of the file, those that were dropped included
 
     def model(self, estimator: Any) -> Any:
         """The whole way from the file's rows to clusters."""
@@ -76,9 +77,9 @@ def prepare(path: Path, columns: str | None, weight: str | None, asked: Preparat
     used = {name for _, _, names in made["columns"].transformers for name in names}
     frames = frames.of([name for name in frames.columns if name in used])
     with prepared_problems(path):
-        frames, kept, dropped = _dropped(frames, made, asked)
-        table = _fitted(frames, made, weight)
-    return Prepared(asked, table, made, frames.columns, told + dropped, kept)
+        left, kept, dropped = _dropped(frames, made, asked)
+        table = _fitted(left, made, weight)
+    return Prepared(asked, table, made, frames.columns, told + dropped, kept, frames)
 
 
 def _dropped(frames: Frames, made: Any, asked: Preparation) -> tuple[Frames, Any, list[str]]:
@@ -126,11 +127,10 @@ def _fitted(frames: Frames, made: Any, weight: str | None) -> Table:
         from gpuclust.preprocessing.chunked import fit_in_chunks
 
         fit_in_chunks(made, frames.frames)
-    names = [str(name) for name in made.get_feature_names_out()]
-    return table_of(frames, made, names, weight is not None)
+    return table_of(frames, made, weight is not None)
 
 
-def table_of(frames: Frames, preprocessor: Any, names: list[str], weighted: bool) -> Table:
+def table_of(frames: Frames, preprocessor: Any, weighted: bool) -> Table:
     """A file's rows after a fitted preprocessing."""
 
     def chunks() -> Iterator[Any]:
@@ -143,11 +143,43 @@ def table_of(frames: Frames, preprocessor: Any, names: list[str], weighted: bool
         made = list(chunks())
         X = np.concatenate([part[0] for part in made] if weighted else made)
         w = np.concatenate([part[1] for part in made]) if weighted else None
-        return Table(frames.path, names, False, frames.rows, X, w, array_chunks(X, w), frames.note)
+        return _table(frames.path, preprocessor, frames.rows, X, w, array_chunks(X, w), frames.note)
+    return _streamed(frames.path, preprocessor, frames.rows, chunks, frames.note)
+
+
+def _streamed(path: Path, preprocessor: Any, rows: int, chunks: Callable[[], Iterator[Any]], note: str) -> Table:
     from gpuclust.data.stream import stream
 
     source = stream(chunks)
-    return Table(frames.path, names, False, frames.rows, source, None, lambda rows: source.open().blocks(rows))
+    return _table(path, preprocessor, rows, source, None, lambda step: source.open().blocks(step), note)
+
+
+def _table(path: Path, preprocessor: Any, rows: int, source: Any, weight: Any, chunks: Any, note: str) -> Table:
+    """Prepared rows; their columns are told in the units of the file, where these have such."""
+    from gpuclust.models import InputUnits
+    from gpuclust.profiling.units import Units
+
+    try:
+        units = InputUnits(preprocessor)
+        Units.of(units, np.zeros(len(units.columns)), np.ones(len(units.columns)))
+    except ValueError:
+        names = [str(name) for name in preprocessor.get_feature_names_out()]
+        return Table(path, names, True, rows, source, weight, chunks, note)
+    return Table(path, units.columns, True, rows, source, weight, chunks, note, units)
+
+
+def unweighted(table: Table) -> Table:
+    """The same rows, each counted once."""
+    from gpuclust.data.stream import stream
+
+    if table.weight is not None:
+        return replace(table, weight=None, chunks=array_chunks(table.source, None))
+
+    def rows() -> Iterator[Any]:
+        return (X for _, X, _ in table.blocks())
+
+    source = stream(rows)
+    return replace(table, source=source, chunks=lambda step: source.open().blocks(step))
 
 
 def _floats(X: Any) -> Any:
@@ -157,12 +189,19 @@ def _floats(X: Any) -> Any:
 
 def table_for(data: Path, columns: str | None, model: Any, preprocessor: Any) -> Table:
     """The rows of a file as a model's estimator takes them: columns are found by name, if the model has names."""
-    from gpuclust.models import input_features, n_features
+    from gpuclust.models import n_features
 
-    names = getattr(model, "feature_names_in_", None)
-    if names is None:
+    if getattr(model, "feature_names_in_", None) is None:
         return _unnamed(data, columns, preprocessor, n_features(model))
-    wanted = [str(name) for name in names]
+    with prepared_problems(data):
+        return table_of(frames_for(data, columns, model), preprocessor, False)
+
+
+def frames_for(data: Path, columns: str | None, model: Any) -> Frames:
+    """The rows of a file as a model with names for its columns takes them."""
+    from gpuclust.models import input_features
+
+    wanted = [str(name) for name in model.feature_names_in_]
     asked = wanted if columns is None and data.suffix.lower() not in (".npy", ".npz") else split_names(columns)
     text = [f.name for f in input_features(model) if f.categories and all(isinstance(v, str) for v in f.categories)]
     try:
@@ -171,17 +210,13 @@ def table_for(data: Path, columns: str | None, model: Any, preprocessor: Any) ->
         raise missing_columns(data, wanted, error) from error
     _check_width(data, frames.columns, len(wanted))
     pieces = frames.pieces
-    renamed = Frames(
+    return Frames(
         frames.path, wanted, frames.rows,
         lambda: ((frame.set_axis(wanted, axis=1), weight) for frame, weight in pieces()), frames.note,
     )  # fmt: skip
-    with prepared_problems(data):
-        return table_of(renamed, preprocessor, _output_names(preprocessor), False)
 
 
 def _unnamed(data: Path, columns: str | None, preprocessor: Any, width: int) -> Table:
-    from gpuclust.data.stream import stream
-
     table = open_table(data, split_names(columns))
     _check_width(data, table.columns, width)
 
@@ -190,13 +225,7 @@ def _unnamed(data: Path, columns: str | None, preprocessor: Any, width: int) -> 
             yield _floats(preprocessor.transform(X))
 
     with prepared_problems(data):
-        source = stream(chunks)
-        names, read = _output_names(preprocessor), source.open
-        return Table(data, names, False, table.rows, source, None, lambda rows: read().blocks(rows), table.note)
-
-
-def _output_names(preprocessor: Any) -> list[str]:
-    return [str(name) for name in preprocessor.get_feature_names_out()]
+        return _streamed(data, preprocessor, table.rows, chunks, table.note)
 
 
 def _check_width(data: Path, columns: Sequence[str], width: int) -> None:

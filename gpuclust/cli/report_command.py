@@ -14,6 +14,7 @@ from gpuclust.cli.choose import extras
 from gpuclust.cli.fit import Result, check_device, data_problems, memory_budget
 from gpuclust.cli.outputs import Outputs
 from gpuclust.cli.predict import load, open_with
+from gpuclust.cli.prepare import unweighted
 from gpuclust.cli.report import tell_notes
 from gpuclust.cli.tables import Table, open_table
 
@@ -57,7 +58,7 @@ def place(path: Path) -> Iterator[Write]:
         def write(estimator: Any, table: Table, **how: Any) -> Path:
             with data_problems(table):
                 data = report_bytes(
-                    estimator, table.source, feature_names=table.columns if table.named else None,
+                    estimator, table.source, feature_names=table.columns if table.named else None, scaler=table.scaler,
                     command=shlex.join(["gpuclust", *sys.argv[1:]]), **how,
                 )  # fmt: skip
             return outputs.write(path.name, lambda handle: handle.write(data))
@@ -83,6 +84,8 @@ def _unweighted(result: Result) -> tuple[Table, list[str]]:
     weight, table = result.settings.weight, result.table
     if weight is None:
         return table, result.notes
+    if result.prepared is not None:
+        return unweighted(table), [*result.notes, f"Each row counts once here; the fit weighs it by column {weight!r}."]
     note = f"The fit weighs each row by column {weight!r}; this report counts each row once."
     return open_table(table.path, table.columns), [*result.notes, note]
 

@@ -26,6 +26,7 @@ class Table:
     weight: Any  # f64 [rows] where `source` is an array, else None: a stream brings its own
     chunks: Callable[[int], Iterator[tuple[Any, Any]]]  # rows of a chunk -> (X [m, d], weight [m] or None)
     note: str = ""  # what the user should know about how the file was read
+    scaler: Any = None  # what made the rows of those in the file, by its inverse_transform
 
     def blocks(self) -> Iterator[tuple[slice, Any, Any]]:
         """Yield (rows, X, weight) over the whole file, in order, a few megabytes at a time."""

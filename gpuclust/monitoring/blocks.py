@@ -85,7 +85,8 @@ def _of_source(model: Any, source: Source) -> Iterator[Block]:
                 label, distance = _assign_given(model, _named(model, dense))
             first, last = where.start - chunk.start, where.stop - chunk.start
             weight = None if chunk.weight is None else source.backend.to_host(chunk.weight[first:last])
-            yield Block(np.arange(where.start, where.stop), list(dense.T), weight, label, distance)
+            columns = list(np.array(dense.T, order="C"))  # a copy: chunks are read into the same memory
+            yield Block(np.arange(where.start, where.stop), columns, weight, label, distance)
 
 
 def _of_frame(model: Any, frame: Any, names: list[str], sample_weight: Any) -> Rows:
@@ -98,7 +99,9 @@ def _of_frame(model: Any, frame: Any, names: list[str], sample_weight: Any) -> R
 
 def of_frames(model: Any, pieces: Pieces, names: list[str]) -> Rows:
     """Rows of pandas DataFrames with the model's columns, each with its weights or None, read anew at every pass."""
-    first = next(pieces())[0]
+    first, _ = next(pieces(), (None, None))
+    if first is None:
+        raise ValueError("X has no rows.")
     encoded = [feature.categories is not None for feature in models.input_features(model)]
     categorical = np.array([text or not number_like(first.dtypes.iloc[f]) for f, text in enumerate(encoded)])
 
@@ -207,16 +210,13 @@ def _stage(source: Source, estimator: Any) -> Centers:
     return staged(source, estimator.cluster_centers_.astype(np.float64), metric_of(estimator))
 
 
-def _assign(
-    backend: Backend, part: Array, dense: np.ndarray, stage: Centers
-) -> tuple[np.ndarray, np.ndarray]:
+def _assign(backend: Backend, part: Array, dense: np.ndarray, stage: Centers) -> tuple[np.ndarray, np.ndarray]:
     """Label and distance of rows on the device, of which `dense` are copies on the host."""
     fine = np.isfinite(dense).all(axis=1)
-    whole = bool(fine.all())
     label, distance = np.full(len(dense), -1, np.int32), np.full(len(dense), np.nan)
     if not fine.any():
         return label, distance
-    taken = part if whole else backend.upload(dense[fine], dense.dtype)
+    taken = part if fine.all() else backend.upload(dense[fine], dense.dtype)
     own = backend.nearest(taken, stage)
     cost = backend.to_host(backend.costs(taken, stage.given, own, stage.frame.metric))
     label[fine] = backend.to_host(own)

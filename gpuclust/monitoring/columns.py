@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..validation import host
+
 
 def number_like(dtype: Any) -> bool:
     """Whether a column of a pandas DataFrame holds numbers (flags too)."""
@@ -44,16 +46,20 @@ def _name(value: Any) -> str | None:
     return None if text in ("<NA>", "NaT") else text
 
 
-def columns_of(X: Any, categorical: np.ndarray) -> list[np.ndarray]:
-    """The columns of rows [n, d] that a service was given: an array, a list of rows, or a pandas DataFrame.
+def columns_of(X: Any, names: list[str], categorical: np.ndarray) -> list[np.ndarray]:
+    """The columns of rows [n, d] that a service was given: an array, a list of rows, or a DataFrame, which is asked for
+    the columns by name if it has them.
 
     Raises
     ------
     ValueError
         If they are not as many as the training rows had, or a number is none.
     """
+    X = X.to_pandas() if hasattr(X, "to_pandas") else host(X)
     frame = hasattr(X, "iloc")
-    rows: Any = X if frame else np.asarray(X)
+    if frame and set(names) <= set(X.columns):
+        X = X[names]
+    rows: Any = X if frame or isinstance(X, np.ndarray) else np.array(X, object)
     if rows.ndim != 2 or rows.shape[1] != len(categorical):
         raise ValueError(f"rows of shape {rows.shape}, but the model was fitted on {len(categorical)} features.")
     found = []

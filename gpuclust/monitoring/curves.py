@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from ..backends.threads import thread_count
 from ..profiling.rows import column_bytes
-from .tally import count
+from .tally import count, finite
 
 TAIL: Final = (1e-5, 1e-4, 5e-4)
 STEPS: Final = ((256, 1000), (4096, 100))  # up to so many columns, so many steps from 0 to 1
@@ -52,7 +54,7 @@ class Held:
     """
 
     blocks: list[list[np.ndarray]] = field(default_factory=list)
-    weights: list[np.ndarray] = field(default_factory=list)
+    weights: list[np.ndarray] = field(default_factory=list)  # none, where rows count once
     hashes: list[np.ndarray] = field(default_factory=list)
     bytes: int = 0
     limit: np.uint64 | None = None  # of hashes; None: all rows are held
@@ -60,35 +62,40 @@ class Held:
     def add(self, columns: list[np.ndarray], weight: np.ndarray | None, number: np.ndarray) -> None:
         """Rows with their numbers, i64 [n]."""
         self.bytes += sum(column.nbytes for column in columns)
-        self.blocks.append([column.copy() for column in columns])
-        self.weights.append(np.ones(len(number)) if weight is None else weight.copy())
+        self.blocks.append(columns)
+        self.weights += [] if weight is None else [weight]
         self.hashes.append(_hash(number))
         if self.bytes > column_bytes():
             self._thin()
 
     def _thin(self) -> None:
         """Halve the sample as often as it is too large, which the order of its making has no part in."""
-        first = self.limit is None
         limit = np.uint64(2**64 - 1) if self.limit is None else self.limit
-        while first or sum(map(len, self.hashes)) >= 2 * SAMPLE:
-            if sum(map(len, self.hashes)) >= 2 * SAMPLE:
-                limit >>= np.uint64(1)
-            first, keep = False, [each <= limit for each in self.hashes]
-            self.blocks = [
-                [column[k] for column in block] for block, k in zip(self.blocks, keep, strict=True)
-            ]
-            self.weights = [each[k] for each, k in zip(self.weights, keep, strict=True)]
-            self.hashes = [each[k] for each, k in zip(self.hashes, keep, strict=True)]
+        while sum(int(np.count_nonzero(each <= limit)) for each in self.hashes) >= 2 * SAMPLE:
+            limit >>= np.uint64(1)
+        if limit != self.limit:
+            keep = [each <= limit for each in self.hashes]
+            self.blocks = [[column[some] for column in block] for block, some in zip(self.blocks, keep, strict=True)]
+            if self.weights:
+                self.weights = [each[some] for each, some in zip(self.weights, keep, strict=True)]
+            self.hashes = [each[some] for each, some in zip(self.hashes, keep, strict=True)]
         self.limit = limit
 
-    def curves(self, weighted: bool) -> list[Curve]:
+    def curves(self) -> list[Curve]:
         """Of each column."""
-        shares, weight, found = wanted(len(self.blocks[0])), np.concatenate(self.weights), []
-        for f in range(len(self.blocks[0])):
+        if not self.blocks:
+            return []
+        shares, weight = wanted(len(self.blocks[0])), np.concatenate(self.weights) if self.weights else None
+
+        def curve(f: int) -> Curve:
             column = np.concatenate([block[f] for block in self.blocks])
-            there = np.isfinite(column)
-            found.append(Curve.of(column[there], weight[there] if weighted else None, shares))
-        return found
+            there = finite(column)
+            if there is None:
+                return Curve.of(column, weight, shares)
+            return Curve.of(column[there], None if weight is None else weight[there], shares)
+
+        with ThreadPoolExecutor(thread_count()) as pool:
+            return list(pool.map(curve, range(len(self.blocks[0]))))
 
 
 def counted(edges: np.ndarray, values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

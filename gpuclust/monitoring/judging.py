@@ -181,12 +181,15 @@ def _of_categories(tally: Tally, f: int, name: str, m: float, limits: Thresholds
     if n == 0 or not len(listed):
         return
     rest = max(0.0, 1 - float(shares.sum())) if len(listed) == MOST_CATEGORIES else 0.0
-    yield Check("stability", name, *st.stability(np.append(shares, rest), m, counts / n, n), *limits.psi)
+    before = np.append(shares, rest)
+    first = st.rare(before, m)
+    pooled = [np.append(each[:first], each[first:].sum()) for each in (before, counts / n)]
+    yield Check("stability", name, *st.stability(pooled[0], m, pooled[1], n), *limits.psi)
     if rest > 0:
         return  # which of the others are new is not known
-    unknown, once = int(tally.unknown[f]), float(np.count_nonzero(np.round(shares * m) <= 1))
-    p = st.more(unknown, n, once, m)  # categories that were there once tell how many are still to come (Good 1953)
-    yield Check("unseen", name, float(unknown), unknown / n, p, *limits.unseen, 0.0, unknown / n)
+    unknown, (expected, size) = int(tally.unknown[f]), st.unknown(shares, m)
+    p = st.more(unknown, n, expected * size, size)
+    yield Check("unseen", name, float(unknown), unknown / n - expected, p, *limits.unseen, expected, unknown / n)
 
 
 def _medians(values: np.ndarray, share: np.ndarray, cells: np.ndarray) -> tuple[float, float]:

@@ -65,7 +65,7 @@ class DriftMonitor:
         Parameters
         ----------
         X : array, list of rows or DataFrame of shape (n_samples, n_features)
-            Before any preprocessing. Copied.
+            Before any preprocessing; None or NaN where a value is missing. Copied.
         labels : int array of shape (n_samples,)
             -1 for rows that have no cluster.
         distances : float array of shape (n_samples,)
@@ -76,7 +76,7 @@ class DriftMonitor:
         ValueError
             If the shapes do not fit, or a column of numbers has something else.
         """
-        columns = [np.array(column) for column in columns_of(X, self._tally.categorical)]
+        columns = [np.array(column) for column in columns_of(X, self._names, self._tally.categorical)]
         label, distance = np.array(labels, np.int32), np.array(distances, np.float64)
         if not label.shape == distance.shape == columns[0].shape:
             raise ValueError(f"{len(columns[0])} rows, labels {label.shape} and distances {distance.shape} do not fit.")

@@ -68,10 +68,11 @@ class DriftReport:
         ImportError
             If pandas is not installed.
         """
-        return pandas().DataFrame([vars(each) for each in self._ordered])
+        return pandas().DataFrame([vars(each) for each in self.ordered])
 
     @property
-    def _ordered(self) -> list[Check]:
+    def ordered(self) -> list[Check]:
+        """The tests, the worst first."""
         return sorted(self.checks, key=lambda each: (-VERDICTS.index(each.verdict), each.p_adjusted, -each.effect))
 
     @cached_property
@@ -97,7 +98,7 @@ class DriftReport:
             "retrain": "The new rows differ much from the training rows: fit the model again.",
         }[self.verdict]
         told = [f"{head} ({self.n_rows:,} new rows, {self.n_training:,} training rows.)"]
-        told += [_sentence(each) for each in self._ordered if each.verdict != "ok"]
+        told += [_sentence(each) for each in self.ordered if each.verdict != "ok"]
         told += [f"Column {name} has categories that training did not: {listed(values)}." for name, values in
                  self.unknown.items()]  # fmt: skip
         if self.n_unassigned:
@@ -127,7 +128,9 @@ class DriftReport:
             ],
             "far_rows": [{"row": row, "distance": distance} for row, distance in self.far_rows],
             "unknown": self.unknown,
-            "thresholds": asdict(self.thresholds),
+            "thresholds": {
+                name: list(each) if isinstance(each, tuple) else each for name, each in asdict(self.thresholds).items()
+            },
         }
 
     def plot(self, axes: Any = None) -> Any:

@@ -98,8 +98,8 @@ def kolmogorov(share: np.ndarray, m: float, counts: np.ndarray, allowed: float =
 
 
 def wasserstein(share: np.ndarray, edges: np.ndarray, counts: np.ndarray) -> float:
-    """First Wasserstein distance between the two, in the values' units; values beyond the first edge or the last count
-    as being there."""
+    """First Wasserstein distance between the two, in the values' units; values between edges count as being at the next
+    one, values beyond the first or the last as being there."""
     n = float(counts.sum())
     if n == 0:
         return 0.0
@@ -111,7 +111,7 @@ def more(count: int, n: float, before: float, m: float) -> float:
 
     Binomial, given how many have it in all. That holds for a limit, too, that was set at one of the m values with
     `before` of them beyond it: of the largest before + count values of both samples, at least `count` are new. (The
-    exact tail is hypergeometric, and never above this one.)
+    exact tail is hypergeometric, and no larger where it is small.)
     """
     if count == 0 or n == 0:
         return 1.0
@@ -134,3 +134,26 @@ def deciles(share: np.ndarray) -> np.ndarray:
     most them; fewer where many rows share a value."""
     places = np.unique(np.searchsorted(share, np.arange(1, 10) / 10 * (1 - 1e-12)))
     return places[share[places] < 1]
+
+
+def rare(share: np.ndarray, m: float) -> int:
+    """From which category on (shares f64 [b] of a sample of m, falling) all are put together, those included that the
+    sample did not have.
+
+    Where no category was there exactly r + 1 times, those that were there up to r times, 0 included, are expected to
+    have the share that they had in the sample, of which the unseen ones then take a part (Good, Biometrika 1953).
+    """
+    times = np.round(share * m)
+    few = max(FEWEST, 1.0)
+    while np.any(times == few + 1):
+        few += 1
+    return int(np.searchsorted(-times, -few))
+
+
+def unknown(share: np.ndarray, m: float) -> tuple[float, float]:
+    """The share that categories not in a sample of m are expected to have, by those that were there once (Good 1953),
+    and the size of a sample in which a share is known as well as that is (Robbins, Annals of Mathematical Statistics
+    1968; Esty 1983)."""
+    times = np.round(share * m)
+    once, twice = float(np.count_nonzero(times <= 1)), float(np.count_nonzero(times == 2))
+    return once / m, m * once / (once + 2 * twice) if once else m

@@ -18,13 +18,14 @@ from .. import models
 from .blocks import Block, open_rows
 from .curves import Curve, Held, counted, wanted
 from .summary import FAR, MOST_CATEGORIES, TrainingSummary
+from .tally import finite
 
 
 def summarize(model: Any, X: Any, *, sample_weight: Any = None) -> TrainingSummary:
     """What is to be known of a model's training rows to tell later whether new rows are like them.
 
     Reads the rows once where their numbers fit in 256 MB (a quarter of the memory budget, if there is one), else twice;
-    keeps 20 bytes a row meanwhile, for the distances. The result does not depend on the chunk size.
+    keeps 12 bytes a row meanwhile (20 with weights). The result does not depend on the chunk size.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def summarize(model: Any, X: Any, *, sample_weight: Any = None) -> TrainingSumma
         found.add(_positive(block))
     if not len(np.concatenate(found.labels)):
         raise ValueError("X has no row that the model can take; there is nothing to sum up.")
-    curves = found.held.curves(found.weighted)
+    curves = found.held.curves()
     if found.held.limit is not None:
         curves = _exact(curves, found, rows.read())
     return found.summary(curves, len(models.parts(model).estimator.cluster_centers_))
@@ -110,26 +111,30 @@ class _Found:
         taken = block.label >= 0
         self.labels.append(block.label[taken])
         self.distances.append(block.distance[taken])
-        self.weights.append(weight[taken] if len(taken) == len(weight) else np.ones(int(taken.sum())))
+        self.weights += [weight[taken]] if self.weighted else []
 
     def _add_numbers(self, f: int, column: np.ndarray, weight: np.ndarray) -> None:
-        there = np.isfinite(column)
-        self.missing[f] += weight[~there].sum()
-        if there.any():
-            self.low[f] = min(self.low[f], column[there].min())
-            self.high[f] = max(self.high[f], column[there].max())
+        there = finite(column)
+        if there is not None:
+            self.missing[f] += weight[~there].sum()
+            column = column[there]
+        if len(column):
+            self.low[f] = min(self.low[f], column.min())
+            self.high[f] = max(self.high[f], column.max())
 
     def _add_categories(self, f: int, column: np.ndarray, weight: np.ndarray) -> None:
-        values, table = column.tolist(), self.names[f]
-        for name, part in zip(values, weight.tolist(), strict=True):
-            if name is not None:
+        table = self.names[f]
+        for name, part in zip(column.tolist(), weight.tolist(), strict=True):
+            if name is None:
+                self.missing[f] += part
+            else:
                 table[name] += part
-        self.missing[f] += sum(part for name, part in zip(values, weight.tolist(), strict=True) if name is None)
 
     def summary(self, curves: list[Curve], k: int) -> TrainingSummary:
-        label, distance, weight = map(np.concatenate, (self.labels, self.distances, self.weights))
+        label, distance = np.concatenate(self.labels), np.concatenate(self.distances)
+        weight = np.concatenate(self.weights) if self.weighted else None
         held = np.bincount(label, weight, minlength=k)
-        away = Curve.of(distance, weight if self.weighted else None, np.union1d(wanted(1), [FAR]))
+        away = Curve.of(distance, weight, np.union1d(wanted(1), [FAR]))
         numeric, d = iter(curves), len(self.categorical)
         blank = Curve.of(np.empty(0), None, wanted(len(curves)))
         each = [blank if text else next(numeric) for text in self.categorical]
@@ -157,25 +162,23 @@ def _shares(weights: dict[str, float]) -> dict[str, float]:
 
 
 def _exact(curves: list[Curve], found: _Found, blocks: Iterator[Block]) -> list[Curve]:
-    """The same values, between the least and the largest, with shares of all rows."""
-    ranged = [curve for curve in curves]
+    """The same values, between the least and the largest, with shares of all rows. One pass."""
     numeric = np.flatnonzero(~found.categorical)
-    for i, f in enumerate(numeric):
-        values = curves[i].values if len(curves[i].values) else np.empty(0)
-        if np.isinf(found.low[f]):
-            continue
-        values = np.where(np.isnan(values), found.low[f], values)
-        values = np.concatenate([[found.low[f]], values[1:-1], [found.high[f]]])
-        ranged[i] = Curve(values, values)
-    cells = [np.zeros(len(curve.values) + 1) for curve in ranged]
+    kept = [_ranged(curve.values, found.low[f], found.high[f]) for curve, f in zip(curves, numeric, strict=True)]
+    cells = [np.zeros(len(values) + 1) for values in kept]
     for block in map(_positive, blocks):
         for i, f in enumerate(numeric):
             there = np.isfinite(block.columns[f])
-            if there.any():
-                weight = None if block.weight is None else block.weight[there]
-                cells[i] += counted(ranged[i].values, block.columns[f][there].astype(np.float64), weight)
-    for i, each in enumerate(cells):
-        upto = np.cumsum(each[:-1])
-        if upto[-1] > 0:
-            ranged[i] = Curve(ranged[i].values + 0.0, upto / upto[-1])
-    return ranged
+            weight = None if block.weight is None else block.weight[there]
+            cells[i] += counted(kept[i], block.columns[f][there].astype(np.float64), weight)
+    upto = [np.cumsum(each[:-1]) for each in cells]
+    with np.errstate(invalid="ignore"):  # a column without values
+        return [Curve(values, each / each[-1]) for values, each in zip(kept, upto, strict=True)]
+
+
+def _ranged(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values of a sample (NaN where it has none) with the least and the largest of all rows, if there are any."""
+    if low > high:
+        return values
+    inner = np.where(np.isnan(values[1:-1]), low, values[1:-1])
+    return np.concatenate([[low], inner, [high]]) + 0.0

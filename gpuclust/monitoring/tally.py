@@ -11,7 +11,7 @@ import numpy as np
 
 from .summary import TrainingSummary
 
-MOST_FAR = 20  # rows that are named
+MOST_FAR: Final = 20  # rows that are named
 MOST_UNKNOWN: Final = 20  # unknown categories of a column that are named
 
 
@@ -27,7 +27,7 @@ class Tally:
     cells: list[np.ndarray] = field(default_factory=list)  # i64 [q + 2] for each column of numbers; [] for others
     known: list[Counter[str]] = field(default_factory=list)  # of the listed categories of each column
     unknown: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [d]: values that are not listed
-    strange: list[list[str]] = field(default_factory=list)  # some of those
+    strange: list[set[str]] = field(default_factory=list)  # some of those: the first by name
     missing: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [d]
     counts: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [k]
     distances: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [p + 2]
@@ -45,7 +45,7 @@ class Tally:
             cells=[np.zeros(len(each) + 1, np.int64) for each in edges],
             known=[Counter() for _ in range(d)],
             unknown=np.zeros(d, np.int64),
-            strange=[[] for _ in range(d)],
+            strange=[set() for _ in range(d)],
             missing=np.zeros(d, np.int64),
             counts=np.zeros(len(summary.counts), np.int64),
             distances=np.zeros(len(summary.distances) + 2, np.int64),
@@ -67,8 +67,8 @@ class Tally:
         self._add_distances(label[taken], distance[taken], number[taken])
 
     def _add_numbers(self, f: int, column: np.ndarray) -> None:
-        there = np.isfinite(column)
-        found = column[there].astype(self.kinds[f], copy=False)
+        there = finite(column)
+        found = (column if there is None else column[there]).astype(self.kinds[f], copy=False)
         self.missing[f] += len(column) - len(found)
         if len(found) and len(self.edges[f]):
             self.cells[f] += count(self.edges[f], found)
@@ -82,8 +82,8 @@ class Tally:
                 self.known[f][name] += number
             else:
                 self.unknown[f] += number
-                if len(self.strange[f]) < MOST_UNKNOWN and name not in self.strange[f]:
-                    self.strange[f].append(name)
+                self.strange[f].add(name)
+        self.strange[f] = set(heapq.nsmallest(MOST_UNKNOWN, self.strange[f]))
 
     def _add_distances(self, label: np.ndarray, distance: np.ndarray, number: np.ndarray) -> None:
         if not len(label):
@@ -129,3 +129,10 @@ def unseen(counts: np.ndarray) -> np.ndarray:
     """
     n = np.maximum(counts, 2)
     return np.sqrt((n - 1) / (n + 1))
+
+
+def finite(column: np.ndarray) -> np.ndarray | None:
+    """Which values are there, bool [n]; None: all."""
+    if not len(column) or (np.isfinite(column.min()) and np.isfinite(column.max())):  # NaN is the least of all
+        return None
+    return np.isfinite(column)

@@ -1,4 +1,8 @@
-"""Model files: one safetensors file with JSON metadata; loading one runs no code from it."""
+"""Fitted models as files: gpuclust's own, which run no code when they are loaded, ONNX, and scikit-learn's objects.
+
+A model is a clustering estimator, or a scikit-learn Pipeline that ends in one; `kinds` lists the transformers that a
+model file may hold.
+"""
 
 from gpuclust.persistence.model_file import (
     FORMAT_VERSION,

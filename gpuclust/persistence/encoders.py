@@ -60,6 +60,7 @@ def _count_of(fitted: Any, at: int) -> int:
 
 def _check_onehot(fitted: Any) -> Checks:
     yield from check_categories(fitted)
+    yield not callable(fitted.feature_name_combiner), "its feature_name_combiner is a function"
     d = fitted.n_features_in_
     for name in ("drop_idx_", "_drop_idx_after_grouping"):
         dropped = getattr(fitted, name)

@@ -42,7 +42,8 @@ def save_model(
         Fitted. The transformers of a pipeline may be gpuclust.preprocessing's, and of scikit-learn's those that
         gpuclust.persistence.kinds lists. Labels are not saved: ``predict`` gives them back. Mini-batches go on from the
         saved centers, counts and sketch. Parameters of the estimator that are not plain values (arrays or callables as
-        `init`, a generator as `random_state`) are left out; the loaded one has their defaults.
+        `init`, a generator as `random_state`) are left out; the loaded one has their defaults. A KNNImputer keeps the
+        rows that it was fitted on, and so does its file.
     path : str or path-like
         The file to write; by custom it ends in ``.gpuclust``. It is replaced in one step, or not at all.
     training_data : array-like, frame, stream or path of shape (n_samples, n_features), optional

@@ -22,7 +22,7 @@ def _needs(**attributes: str) -> Any:
 
 def _check_imputer(fitted: Any) -> Checks:
     indicator = fitted.indicator_
-    yield len(fitted.statistics_) == fitted.n_features_in_, "it has not one statistic a feature"
+    yield not callable(fitted.strategy), "its strategy is a function"
     yield from _check_indicator(fitted, indicator)
 
 
@@ -65,6 +65,7 @@ def _rebuild_neighbours(fitted: Any) -> None:
 
 def _check_neighbours(fitted: Any) -> Checks:
     yield len(fitted._fit_X) > 0, "it has no rows"
+    yield not callable(fitted.metric) and not callable(fitted.weights), "its metric or its weights are a function"
     yield from _check_indicator(fitted, fitted.indicator_)
 
 
@@ -81,6 +82,7 @@ def _check_function(fitted: Any) -> Checks:
     yield fitted.func is None or isinstance(fitted.func, np.ufunc), "its func is not a function"
     yield fitted.inverse_func is None or isinstance(fitted.inverse_func, np.ufunc), "its inverse_func is not a function"
     yield not callable(fitted.feature_names_out), "its feature_names_out is a function"
+    yield not fitted.kw_args and not fitted.inv_kw_args, "its function has further arguments"
 
 
 TRANSFORMERS: dict[str, Kind] = {

@@ -14,13 +14,13 @@ from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from ..backends.base import Array
+from ..backends.base import Array, Backend
 from ..backends.select import select
 from ..data.mapped import Rule
 from ..data.source import Source
 from ..data.stream import Stream, stream
 from ..profiling.rows import backend_at
-from ..validation import dtypes, is_stream, on_device, open_source
+from ..validation import DTYPES, dtypes, is_stream, on_device, open_source
 
 DEVICE: dict[str, list[Any]] = {
     "device": [str],
@@ -80,7 +80,9 @@ class Streamed:
         """
         if elsewhere(X):
             return self._transformed(X, self._forward)
-        return super().transform(X, **_given(copy))  # type: ignore[misc]
+        out = super().transform(X, **_given(copy))  # type: ignore[misc]
+        widened = type(out) is np.ndarray and out.dtype == np.float64 and dtypes(X) is np.float32
+        return out.astype(np.float32) if widened else out  # scikit-learn asks some frames for an array first
 
     def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
         """Undo `transform`.
@@ -134,10 +136,7 @@ class Streamed:
         if is_stream(X):
             return lazily(self, X, step())
         backend = select(self.device).backend  # type: ignore[attr-defined]
-        made = step()
-        if backend.name == "cpu":
-            return made(X.get())
-        rows = open_rows(X, backend)
+        made, rows = step(), _device_rows(X, backend, self.n_features_in_)
         return backend.mapped(rows, made.function, made.typed(rows.dtype))
 
     def __sklearn_tags__(self) -> Any:
@@ -178,18 +177,21 @@ def elsewhere(X: Any) -> bool:
     return is_stream(X) or on_device(X) is not None
 
 
-def open_rows(X: Any, backend: Any) -> Any:
-    """Rows of a GPU as float32 or float64.
+def _device_rows(X: Any, backend: Backend, n_features: int) -> Array:
+    """Rows of a GPU as float32 or float64, on the backend's device.
 
     Raises
     ------
     ValueError
-        If X is not 2-D.
+        If X is not 2-D, or of another width.
     """
     X = on_device(X)
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
-    return backend.upload(X, X.dtype if X.dtype in (np.float32, np.float64) else np.float64)
+    if X.shape[1] != n_features:
+        raise ValueError(f"X has {X.shape[1]} features, but {n_features} features are expected as input.")
+    dtype = X.dtype if X.dtype in DTYPES else np.dtype(np.float64)
+    return backend.upload(X.get() if backend.name == "cpu" else X, dtype)
 
 
 def lazily(estimator: Any, X: Any, step: Step, names: Sequence[str] | None = None) -> Stream:

@@ -43,7 +43,7 @@ class SimpleImputer(Streamed, sklearn.SimpleImputer):
 
     _twin = sklearn.SimpleImputer
     statistics_: np.ndarray
-    _fill_dtype: Any
+    _fit_dtype: Any
     _parameter_constraints: ClassVar[dict[str, Any]] = {**sklearn.SimpleImputer._parameter_constraints, **DEVICE}
 
     def __init__(
@@ -88,7 +88,7 @@ class SimpleImputer(Streamed, sklearn.SimpleImputer):
         if plain and (elsewhere(X) or self._counts(X)):
             return self._fold(self._open(X))
         super().fit(X)
-        if self.strategy == "constant" and self._fill_dtype.kind in "fiu":
+        if self.strategy == "constant" and self._fit_dtype.kind in "fiu":
             self.statistics_ = self.statistics_.astype(np.float64)
         return self
 

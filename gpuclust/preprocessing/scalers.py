@@ -286,7 +286,9 @@ def _uncentred(xp: Any, X: Array, centre: Array | None, scale: Array | None) -> 
 def _ranged(xp: Any, X: Array, scale: Array, least: Array, limits: Array | None) -> Array:
     X *= scale
     X += least
-    return X if limits is None else xp.minimum(xp.maximum(X, limits[0]), limits[1])
+    if limits is not None:
+        X[...] = xp.minimum(xp.maximum(X, limits[0]), limits[1])
+    return X
 
 
 def _unranged(xp: Any, X: Array, scale: Array, least: Array) -> Array:

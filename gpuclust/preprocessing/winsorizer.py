@@ -100,7 +100,8 @@ class Winsorizer(Streamed, Here, OneToOneFeatureMixin, BaseEstimator):
 
 
 def _clipped(xp: Any, X: Array, lower: Array, upper: Array) -> Array:
-    return xp.minimum(xp.maximum(X, lower), upper)
+    X[...] = xp.minimum(xp.maximum(X, lower), upper)
+    return X
 
 
 def _same(xp: Any, X: Array) -> Array:

@@ -17,8 +17,13 @@ from ..errors import NotFiniteError
 
 def staged(source: Source, centers: np.ndarray, metric: Metric = Metric.EUCLIDEAN) -> Centers:
     """Centres f64 [k, d] ready to label rows that were not scanned."""
-    frame = Frame.around(centers, source.dtype, metric, centre=not source.sparse)
-    return source.backend.pack(centers, frame, Layout.build(centers, 1), None)
+    return packed(source.backend, centers, source.dtype, metric, sparse=source.sparse)
+
+
+def packed(backend: Backend, centers: np.ndarray, dtype: Any, metric: Metric, *, sparse: bool = False) -> Centers:
+    """The same for any rows of a dtype."""
+    frame = Frame.around(centers, dtype, metric, centre=not sparse)
+    return backend.pack(centers, frame, Layout.build(centers, 1), None)
 
 
 def nearest(backend: Backend, chunk: Chunk, stage: Centers) -> Any:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import sklearn.impute
 import sklearn.preprocessing
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gpuclust.preprocessing import (
@@ -39,6 +40,8 @@ CHECKS = parametrize_with_checks(
 # A list, because scikit-learn before 1.9 hands over a generator, which new versions of pytest refuse.
 @pytest.mark.parametrize(CHECKS.args[0], list(CHECKS.args[1]), **CHECKS.kwargs)
 def test_estimator_checks(estimator, check):
+    if "on_sparse_data" in str(check) and not get_tags(estimator).input_tags.sparse:
+        pytest.skip("old versions of scikit-learn try sparse rows where none are taken")
     check(estimator)
 
 

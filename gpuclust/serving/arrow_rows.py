@@ -1,0 +1,144 @@
+"""Rows from an Arrow IPC stream.
+
+What a stream says of itself is looked at before anything is made of it: its column types, its number of rows, and
+whether it is compressed, which is refused, since a few bytes could then stand for any number of them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import types
+
+from .columns import Columns
+from .problems import malformed, too_large, unsuitable
+
+HEADER, LENGTH, COMPRESSION = 2, 0, 3  # fields of Message and of RecordBatch in Arrow's Message.fbs
+DATA: Final = 0  # a dictionary's RecordBatch is the field after its id
+DICTIONARY_DATA: Final = 1
+
+
+def read_arrow(body: bytes, columns: Columns, max_rows: int) -> np.ndarray:
+    """The rows, float32 or float64 [n, d], or object where some columns are categories.
+
+    Raises
+    ------
+    Refused
+        If the stream is damaged or compressed, or its columns are not the model's.
+    """
+    try:
+        _check_batches(body, max_rows)
+        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+            where = _places(reader.schema, columns)
+            table = reader.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:
+        raise malformed(f"The body is not an Arrow IPC stream that can be read: {_short(error)}.") from None
+    if table.num_rows < 1:
+        raise unsuitable("The stream has no rows.")
+    return _rows(table, where, columns)
+
+
+def _check_batches(body: bytes, max_rows: int) -> None:
+    """Raise where a stream is compressed or has too many rows, before a column of it is made."""
+    rows = 0
+    for kind, batch, metadata in _batches(body):
+        if _field(metadata, batch, COMPRESSION) is not None:
+            raise unsuitable("The stream is compressed; send it without compression.")
+        at = _field(metadata, batch, LENGTH)
+        length = 0 if at is None else struct.unpack_from("<q", metadata, at)[0]
+        if length < 0:
+            raise malformed("The stream has a batch of less than 0 rows.")
+        rows = rows + length if kind == "record batch" else rows
+        if max(rows, length) > max_rows:
+            raise too_large(f"{max(rows, length)} rows are more than the {max_rows} that a request may have.")
+
+
+def _batches(body: bytes) -> Iterator[tuple[str, int, bytes]]:
+    """Kind, place of the RecordBatch in the metadata, and the metadata, of every message that has one."""
+    for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(body)):
+        if message.type not in ("record batch", "dictionary"):
+            continue
+        metadata = message.metadata.to_pybytes()
+        header = _table(metadata, _field(metadata, _offset(metadata, 0), HEADER))
+        if message.type == "dictionary":
+            header = _table(metadata, _field(metadata, header, DICTIONARY_DATA))
+        yield message.type, header, metadata
+
+
+def _offset(buffer: bytes, at: int) -> int:
+    return at + int(struct.unpack_from("<I", buffer, at)[0])
+
+
+def _table(buffer: bytes, at: int | None) -> int:
+    if at is None:
+        raise malformed("The stream has a message without a header.")
+    return _offset(buffer, at)
+
+
+def _field(buffer: bytes, table: int, number: int) -> int | None:
+    """Where a field of a FlatBuffers table lies; None where it has its default."""
+    vtable = table - struct.unpack_from("<i", buffer, table)[0]
+    if vtable < 0:
+        raise IndexError("a table lies outside its message")
+    size = struct.unpack_from("<H", buffer, vtable)[0]
+    entry = 4 + 2 * number
+    offset = struct.unpack_from("<H", buffer, vtable + entry)[0] if entry + 2 <= size else 0
+    return table + offset if offset else None
+
+
+def _places(schema: Any, columns: Columns) -> list[int]:
+    """Which column of the stream each of the model's is."""
+    names = list(schema.names)
+    if columns.named:
+        columns.check_names(names, "The stream")
+        where = [names.index(name) for name in columns.names]
+    else:
+        columns.check_width(len(names), "The stream")
+        where = list(range(len(names)))
+    for at, feature in zip(where, columns.features, strict=True):
+        kind = schema.types[at]
+        kind = kind.value_type if types.is_dictionary(kind) and feature.categories is not None else kind
+        number = types.is_floating(kind) or types.is_integer(kind)
+        text = types.is_string(kind) or types.is_large_string(kind)
+        if not (number or (text and feature.categories is not None)):
+            wanted = "numbers" if feature.categories is None else "text or numbers"
+            raise unsuitable(f"Column {feature.name!r} has type {str(kind)[:80]}; it must hold {wanted}.")
+    return where
+
+
+def _rows(table: Any, where: list[int], columns: Columns) -> np.ndarray:
+    shape, kinds = (table.num_rows, len(where)), [table.schema.types[at] for at in where]
+    if columns.numbers:
+        short = all(types.is_floating(kind) and kind.bit_width <= 32 for kind in kinds)
+        rows = np.empty(shape, np.float32 if short else np.float64)
+        for f, at in enumerate(where):
+            rows[:, f] = table.column(at).to_numpy()
+        columns.check_finite(rows)
+        return rows
+    rows = np.empty(shape, object)
+    for f, at in enumerate(where):
+        feature, column = columns.features[f], table.column(at)
+        if feature.categories is None:
+            numbers = column.to_numpy().astype(np.float64)
+            Columns((feature,), True).check_finite(numbers[:, None])
+            rows[:, f] = numbers
+        else:
+            _check_missing(column, feature, columns)
+            rows[:, f] = column.to_pylist()
+    return rows
+
+
+def _check_missing(column: Any, feature: Any, columns: Columns) -> None:
+    if column.null_count and not feature.missing:
+        at = columns.names.index(feature.name)
+        columns.value(None, int(column.is_null().index(pa.scalar(True)).as_py()), at)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:200].rstrip(".") if text else type(error).__name__

@@ -1,0 +1,110 @@
+"""What the service counts, for Prometheus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SECONDS: Final = 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
+ROWS: Final = 1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576
+MOST_CLUSTERS: Final = 1000  # that are told apart
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # where several workers put their counts
+
+
+class Measures:
+    """Counters of one application; in a folder that all workers share, where there is one."""
+
+    def __init__(self) -> None:
+        # What is chosen on import does not know of a folder that was made since.
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter("gpuclust_requests", "Requests answered.", ["path", "status"], registry=registry)
+        self._seconds = Histogram(
+            "gpuclust_request_seconds", "Time from a request's header to its answer.", ["path"], buckets=SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self._errors = Counter("gpuclust_errors", "Requests refused, by code of error.", ["code"], registry=registry)
+        self._rows = Counter("gpuclust_rows", "Rows scored.", registry=registry)
+        self._clusters = Counter("gpuclust_cluster_rows", "Rows scored, by cluster.", ["cluster"], registry=registry)
+        self._batch = Histogram("gpuclust_batch_rows", "Rows scored together.", buckets=ROWS, registry=registry)
+        self._reloads = Counter("gpuclust_reloads", "Reloads of the model.", ["result"], registry=registry)
+        self._updates = Counter("gpuclust_updates", "Steps of partial_fit.", registry=registry)
+        self.in_flight = Gauge(
+            "gpuclust_requests_in_flight", "Requests not answered yet.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._verdict = Gauge(
+            "gpuclust_drift_verdict", "Drift of the rows: 0 ok, 1 watch, 2 retrain; the worst worker's.",
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self._drift = Gauge(
+            "gpuclust_drift", "Effect of each test of drift against the training rows; the worst worker's.",
+            ["check", "feature"], registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self._children: dict[tuple[Any, ...], Any] = {}
+
+    def answered(self, path: str, status: int, code: str | None, seconds: float) -> None:
+        self._child(self._requests, path, str(status)).inc()
+        self._child(self._seconds, path).observe(seconds)
+        if code is not None:
+            self._child(self._errors, code).inc()
+
+    def scored(self, label: np.ndarray, n_clusters: int) -> None:
+        self._rows.inc(len(label))
+        self._batch.observe(len(label))
+        if n_clusters <= MOST_CLUSTERS:
+            counts = np.bincount(label)
+            for cluster in counts.nonzero()[0].tolist():
+                self._child(self._clusters, str(cluster)).inc(int(counts[cluster]))
+
+    def reloaded(self, well: bool) -> None:
+        self._child(self._reloads, "done" if well else "failed").inc()
+
+    def updated(self) -> None:
+        self._updates.inc()
+
+    def drifted(self, verdict: int, values: dict[tuple[str, str], float]) -> None:
+        self._verdict.set(verdict)
+        for (measure, feature), value in values.items():
+            self._child(self._drift, measure, feature).set(value)
+
+    def text(self) -> bytes:
+        """All of it in Prometheus's text format, summed over the workers."""
+        folder, registry = os.environ.get(FOLDER), CollectorRegistry()
+        inner = self._registry if folder is None else MultiProcessCollector(None, folder)  # type: ignore[no-untyped-call]
+        registry.register(_WithShares(inner))
+        return generate_latest(registry)
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        key = (metric, *labels)
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = metric.labels(*labels)
+        return found
+
+
+class _WithShares:
+    """The counters, and which share of the rows each cluster has."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def collect(self) -> Iterator[Any]:
+        for family in self._inner.collect():
+            yield family
+            if family.name == "gpuclust_cluster_rows":
+                yield _shares(family)
+
+
+def _shares(family: Any) -> GaugeMetricFamily:
+    found = GaugeMetricFamily("gpuclust_cluster_share", "Share of the rows scored, by cluster.", labels=["cluster"])
+    counts = {s.labels["cluster"]: s.value for s in family.samples if s.name.endswith("_total")}
+    total = sum(counts.values())
+    for cluster, count in counts.items():
+        found.add_metric([cluster], count / total)
+    return found

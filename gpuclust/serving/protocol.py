@@ -1,0 +1,107 @@
+"""HTTP connections that do not wait for ever.
+
+uvicorn closes a connection that is idle between requests. A header that never ends, a body that trickles and an answer
+that nobody takes are this module's business: every connection has a time by which the client must have done its part,
+and `Server` looks at all of them twice a second.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import Server
+
+from .problems import described
+from .service import Service
+from .settings import Settings
+
+LONGEST_HEADER: Final = 1 << 16
+EVERY: Final = 5  # ticks of uvicorn's main loop, a tenth of a second each
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, with time limits, a limit to headers, and errors in the service's form. `limits` is the server's."""
+
+    limits = Settings()
+    _until: float | None = None  # when the client must have sent what it began to send
+    _header = 0  # bytes of an unfinished header
+    _in_header = False
+    _untaken = 0, 0.0  # bytes that wait for the client to take them, and since when none was taken
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._begin()
+        if len(self.connections) > self.limits.connections:
+            self._refuse(503, "There are too many connections; try again later.")
+
+    def data_received(self, data: bytes) -> None:
+        if self._until is None and (self.cycle is None or self.cycle.response_complete):
+            self._begin()
+        super().data_received(data)
+        if self._in_header:
+            self._header += len(data)
+            if self._header > LONGEST_HEADER:
+                self._refuse(431, f"The header is longer than {LONGEST_HEADER} bytes.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_header, self._until = False, time.monotonic() + self.limits.body_timeout
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._until = None
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, msg)
+
+    def look(self, now: float) -> None:
+        """Close where time is up."""
+        if self._until is not None and now > self._until:
+            self._until = None
+            self._refuse(408, "The request took too long to arrive.")
+        size, since = self._untaken
+        waiting = self.transport.get_write_buffer_size()
+        if waiting != size or not waiting:
+            self._untaken = waiting, now
+        elif now > since + self.limits.body_timeout:
+            self.transport.abort()
+
+    def _begin(self) -> None:
+        self._in_header, self._header = True, 0
+        self._until = time.monotonic() + self.limits.header_timeout
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer without the application, where nothing was answered yet, and close."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = described(status, message)
+            head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.close()
+
+
+class TimedServer(Server):
+    """uvicorn's server, which looks at its connections."""
+
+    def __init__(self, config: Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % EVERY == 0:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                connection.look(now)  # type: ignore[union-attr]
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        self._service.stopping = True
+        await super().shutdown(sockets)

@@ -1,0 +1,196 @@
+"""`gpuclust fit --scale ... --categorical ...`: files with columns of all types, in memory and streamed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from gpuclust import load_model
+from gpuclust.cli.app import app
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+N = 400
+SMALL = "40KB"  # less than any of the files: they are streamed
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def df(rng):
+    """Two clusters by age, and columns of all types."""
+    old = np.arange(N) % 2 == 1
+    df = pd.DataFrame(
+        {
+            "id": np.arange(N), "age": np.where(old, 60.0, 20.0) + rng.normal(size=N),
+            "income": np.exp(rng.normal(7, 0.1, N)), "city": np.where(old, "Ulm", "Bonn"),
+            "street": [f"s{i}" for i in rng.integers(0, 40, N)], "ok": rng.random(N) > 0.5,
+            "w": rng.integers(1, 4, N), "day": pd.Timestamp("2024-05-01") + pd.to_timedelta(rng.integers(0, 9, N), "D"),
+        }
+    )  # fmt: skip
+    df.loc[3, "age"], df.loc[8, "city"] = np.nan, None
+    df.loc[[10, 11], "income"] = 1e6
+    df.to_parquet("data.parquet", row_group_size=90, index=False)
+    df.to_csv("data.csv", index=False)
+    return df
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments):
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+def refuse(code, message, *arguments):
+    result = call(*arguments)
+    assert result.exit_code == code, result.output + repr(result.exception)
+    assert message in result.output and "Traceback" not in result.output, result.output
+
+
+def labels(path):
+    return pq.read_table(path).column("label").to_numpy()
+
+
+def centers(path):
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))
+    return rows[0], np.array(rows[1:], float)
+
+
+def test_centers_are_in_the_units_of_the_file(df):
+    told = succeed("fit", "data.parquet", "-k", 2, "--scale", "robust", "--impute", "median", "--categorical", "onehot",
+                   "--out", "out")  # fmt: skip
+    for text in ("id: dropped, because it numbers the rows", "day: dropped", "street: frequencies", "centers, in the units"):
+        assert text in told
+    found = labels("out/labels.parquet")
+    names, values = centers("out/centers.csv")
+    expected = ["age", "income", "city=Bonn", "city=Ulm", "city=missing", "street frequency", "ok", "w"]
+    assert names == ["cluster", *expected]
+    filled = df.assign(age=df["age"].fillna(df["age"].median()))
+    street = df["street"].map(df["street"].value_counts(normalize=True))
+    for cluster in (0, 1):
+        own = found == cluster
+        part = [
+            filled["age"][own].mean(), df["income"][own].mean(), (df["city"][own] == "Bonn").mean(),
+            (df["city"][own] == "Ulm").mean(), df["city"][own].isna().mean(), street[own].mean(), df["ok"][own].mean(),
+            df["w"][own].mean(),
+        ]  # fmt: skip
+        np.testing.assert_allclose(values[cluster, 1:], part, rtol=1e-9, atol=1e-12)
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["preparation"]["options"] == {"scale": "robust", "impute": "median", "categorical": "onehot"}
+    assert summary["preparation"]["columns"] == ["age", "income", "city", "street", "ok", "w"]
+    assert summary["centers"]["columns"] == expected
+    np.testing.assert_array_equal(summary["centers"]["values"], values[:, 1:])
+    assert summary["preparation"]["rows_dropped"] == 0
+
+
+@pytest.mark.parametrize(
+    "how", [["--scale", "standard"], ["--scale", "minmax", "--outliers", "winsorize", "--categorical", "frequency"],
+            ["--missing", "drop", "--outliers", "drop", "--weight", "w"]], ids=lambda how: how[1]
+)  # fmt: skip
+def test_files_streamed_and_in_memory_give_the_same(df, how):
+    succeed("fit", "data.parquet", "-k", 2, *how, "--out", "one", "-q")
+    succeed("fit", "data.parquet", "-k", 2, *how, "--out", "two", "-q", "--memory", SMALL)
+    succeed("fit", "data.csv", "-k", 2, *how, "--out", "three", "-q")
+    for other in ("two", "three"):
+        np.testing.assert_array_equal(labels("one/labels.parquet"), labels(f"{other}/labels.parquet"))
+        assert centers("one/centers.csv")[0] == centers(f"{other}/centers.csv")[0]
+        np.testing.assert_allclose(centers("one/centers.csv")[1], centers(f"{other}/centers.csv")[1], rtol=1e-12)
+    kept = labels("one/labels.parquet") >= 0
+    assert kept.all() == ("drop" not in how)
+    for given, model in (("data.csv", "two"), ("data.parquet", "three")):
+        if kept.all():
+            succeed("predict", f"{model}/model.gpuclust", given, "--out", "new.parquet", "-q")
+            np.testing.assert_array_equal(labels("new.parquet"), labels("one/labels.parquet"))
+            succeed("predict", f"{model}/model.gpuclust", given, "--out", "new.parquet", "-q", "--memory", SMALL)
+            np.testing.assert_array_equal(labels("new.parquet"), labels("one/labels.parquet"))
+        else:
+            refuse(3, "NaN or nothing in column 'age', row 3", "predict", f"{model}/model.gpuclust", given)
+
+
+def test_rows_that_are_dropped(df):
+    told = succeed("fit", "data.parquet", "-k", 2, "--missing", "drop", "--outliers", "drop", "--out", "out")
+    found = labels("out/labels.parquet")
+    assert "2 of 400 rows miss a value" in told and "income" in told
+    assert (found[[3, 8, 10, 11]] == -1).all()
+    dropped = json.loads(Path("out/summary.json").read_text())["preparation"]["rows_dropped"]
+    assert dropped == (found == -1).sum() < 40
+    own = found == found[0]
+    np.testing.assert_allclose(centers("out/centers.csv")[1][found[0], 1], df["age"][own].mean())
+
+
+def test_the_model_is_a_pipeline_for_frames(df):
+    succeed("fit", "data.csv", "-k", 2, "--impute", "knn", "--out", "out", "-q")
+    model = load_model("out/model.gpuclust")
+    np.testing.assert_array_equal(model.predict(df), labels("out/labels.parquet"))
+    df[["city", "street", "w", "age", "income", "ok"]].to_csv("other.csv", index=False)
+    succeed("predict", "out/model.gpuclust", "other.csv", "--out", "new.parquet", "-q")
+    np.testing.assert_array_equal(labels("new.parquet"), labels("out/labels.parquet"))
+    df.drop(columns="age").to_csv("less.csv", index=False)
+    refuse(3, "the model was fitted on age, income", "predict", "out/model.gpuclust", "less.csv")
+    df.assign(age="old").to_csv("text.csv", index=False)
+    refuse(3, "could not convert", "predict", "out/model.gpuclust", "text.csv")
+    refuse(3, "KNNImputer needs all rows in memory", "fit", "data.parquet", "-k", 2, "--impute", "knn", "--memory", SMALL)
+
+
+def test_digits_as_categories_in_a_csv(rng):
+    pd.DataFrame({"a": rng.normal(size=60), "code": np.repeat(["1", "2", "x"], 20)}).to_csv("train.csv", index=False)
+    succeed("fit", "train.csv", "-k", 3, "--scale", "standard", "--out", "out", "-q")
+    pd.read_csv("train.csv", dtype={"code": str})[:40].to_csv("new.csv", index=False)
+    succeed("predict", "out/model.gpuclust", "new.csv", "--out", "new.parquet", "-q")
+    np.testing.assert_array_equal(labels("new.parquet"), labels("out/labels.parquet")[:40])
+
+
+def test_arrays_and_a_chosen_k(rng):
+    X = np.concatenate([rng.normal(size=(20, 3)), rng.normal(9, 1, (20, 3))]).astype(np.float32)
+    X[5, 1] = np.nan
+    np.save("data.npy", X)
+    told = succeed("fit", "data.npy", "-k", "auto", "--max-k", 2, "--impute", "mean", "--out", "out")
+    assert "0: numbers, because it is a number" in told
+    succeed("predict", "out/model.gpuclust", "data.npy", "--out", "new.parquet", "-q")
+    np.testing.assert_array_equal(labels("new.parquet"), labels("out/labels.parquet"))
+
+
+@pytest.mark.parametrize("memory", [[], ["--memory", SMALL]], ids=["held", "streamed"])
+def test_reports_are_in_the_units_of_the_file(df, memory, monkeypatch):
+    pages = []
+    monkeypatch.setattr("gpuclust.reporting.report.report_bytes", lambda *a, **how: pages.append((a, how)) or b"x")
+    succeed("fit", "data.parquet", "-k", 2, "--scale", "robust", "--weight", "w", "--out", "out", "--report", "a.html",
+            "-q", *memory)  # fmt: skip
+    succeed("report", "out/model.gpuclust", "data.parquet", "--out", "page.html", "-q", *memory)
+    for (estimator, X), how in pages:
+        assert how["feature_names"] == ["age", "income", "ok", "city=Bonn", "city=Ulm", "city=missing", "street frequency"]
+        rows = X if isinstance(X, np.ndarray) else np.concatenate([x.copy() for x, w in X.open().blocks(50) if w is None])
+        np.testing.assert_array_equal(estimator.predict(rows), labels("out/labels.parquet"))
+        np.testing.assert_allclose(how["scaler"].inverse_transform(rows)[:, 0], df["age"].fillna(df["age"].median()))
+
+
+def test_what_cannot_be_prepared(df):
+    refuse(3, "let fit encode the others: --scale robust --impute median --categorical onehot", "fit", "data.parquet",
+           "-k", 2)  # fmt: skip
+    refuse(3, "let fit encode the others", "fit", "data.csv", "-k", 2)
+    refuse(2, "is not one of", "fit", "data.parquet", "-k", 2, "--scale", "loud")
+    refuse(2, "has no column 'nothing'", "fit", "data.parquet", "-k", 2, "--scale", "robust", "--columns", "nothing")
+    refuse(3, "No column is left", "fit", "data.parquet", "-k", 2, "--scale", "robust", "--columns", "day,id")
+    refuse(3, "weights in column 'city' are not numbers", "fit", "data.parquet", "-k", 2, "--scale", "robust",
+           "--weight", "city")  # fmt: skip
+    refuse(3, "cannot read 'none.csv'", "fit", "none.csv", "-k", 2, "--scale", "robust")
+    Path("broken.parquet").write_bytes(b"no")
+    refuse(3, "truncated, damaged", "fit", "broken.parquet", "-k", 2, "--scale", "robust")
+    refuse(3, "has 400 rows, fewer than 500", "fit", "data.parquet", "-k", 500, "--scale", "robust")
+    df.assign(age=np.nan, income=np.arange(N) % 3).to_parquet("holes.parquet")
+    succeed("fit", "holes.parquet", "-k", 2, "--scale", "robust", "--columns", "age,income", "--out", "holes", "-q")
+    refuse(3, "NaN or nothing in column 'age', row 3", "fit", "data.parquet", "-k", 2, "--impute", "none")

@@ -1,0 +1,123 @@
+"""Clients that do not do their part, on a real socket; the server is a thread of this process."""
+
+import json
+import socket
+import time
+
+import pytest
+
+from gpuclust.serving.protocol import LONGEST_HEADER
+
+from .client import served
+
+BODY = b'{"rows": [[1, 2, 3]]}'
+HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+GOOD = HEAD % len(BODY) + b"\r\n" + BODY
+LIMITS = {"header_timeout": 0.3, "body_timeout": 0.3, "idle_timeout": 1.0, "connections": 8}
+
+
+@pytest.fixture(scope="module")
+def port(model_path):
+    with served(model_path, **LIMITS) as port:
+        yield port
+
+
+@pytest.fixture
+def connect(port):
+    made = []
+
+    def connection():
+        made.append(socket.create_connection(("127.0.0.1", port), timeout=10))
+        return made[-1]
+
+    yield connection
+    for each in made:
+        each.close()
+
+
+def to_the_end(connection):
+    """Everything until the server closes."""
+    parts = []
+    while part := connection.recv(1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def status(answer):
+    """Status and code of the last answer."""
+    head, _, body = answer.rpartition(b"\r\n\r\n")
+    return int(head.rsplit(b"HTTP/1.1 ", 1)[1][:3]), json.loads(body)["error"]["code"]
+
+
+def answers(connection):
+    """Whether a good request is answered."""
+    connection.sendall(GOOD)
+    return connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"", b"POST /v1/pre", b"\r\n", HEAD % 5, HEAD % len(BODY) + b"\r\n" + BODY[:-3], HEAD % 99 + b"\r\n"],
+    ids=["nothing", "half a line", "an empty line", "half a header", "half a body", "no body"],
+)
+def test_what_is_half_sent_is_dropped(connect, begun):
+    connection, began = connect(), time.monotonic()
+    connection.sendall(begun)
+    assert status(to_the_end(connection)) == (408, "timeout")
+    assert 0.2 < time.monotonic() - began < 5
+    assert answers(connect())
+
+
+def test_half_a_header_after_a_whole_request(connect):
+    connection = connect()
+    assert answers(connection)
+    connection.sendall(b"POST /v1/")
+    assert status(to_the_end(connection)) == (408, "timeout")
+
+
+def test_bytes_that_trickle_do_not_help(connect):
+    connection, began = connect(), time.monotonic()
+    connection.sendall(HEAD % len(BODY))
+    with pytest.raises(OSError):
+        for byte in b"X-Long: " + b"a" * 100:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+    assert time.monotonic() - began < 4
+
+
+def test_idle_connections_are_closed(connect):
+    connection = connect()
+    assert answers(connection)
+    assert to_the_end(connection) == b""
+
+
+def test_headers_have_an_end(connect):
+    connection = connect()
+    connection.sendall(HEAD % 5 + b"X-Long: " + b"a" * (LONGEST_HEADER + 10))
+    assert status(to_the_end(connection)) == (431, "too_large")
+
+
+@pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"A" * 100 + b"\r\n\r\n"])
+def test_what_is_not_http(connect, garbage):
+    connection = connect()
+    connection.sendall(garbage)
+    assert status(to_the_end(connection)) == (400, "bad_request")
+    assert answers(connect())
+
+
+def test_requests_in_a_row_on_one_connection(connect):
+    connection = connect()
+    connection.sendall(GOOD * 5)
+    got = b""
+    while got.count(b'"labels"') < 5:
+        got += connection.recv(1 << 16)
+    assert got.count(b"HTTP/1.1 200") == 5
+
+
+def test_too_many_connections(connect):
+    held = [connect() for _ in range(8)]
+    assert all(answers(each) for each in held)
+    assert status(to_the_end(connect())) == (503, "unavailable")
+    held.pop().close()
+    time.sleep(0.1)
+    assert answers(connect())

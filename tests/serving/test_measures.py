@@ -1,0 +1,34 @@
+"""What /metrics says."""
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from .conftest import NEW
+
+
+def test_everything_is_counted(client):
+    labels = np.array(client.predict(NEW.tolist())["labels"])
+    client.predict(NEW[:1].tolist())
+    client.post("/v1/predict", json={"rows": []})
+    client.get("/nothing/here")
+    assert client.metric('gpuclust_requests_total{path="/v1/predict",status="200"}') == 2
+    assert client.metric('gpuclust_requests_total{path="other",status="404"}') == 1
+    assert client.metric('gpuclust_errors_total{code="unsuitable"}') == 1
+    assert client.metric("gpuclust_rows_total") == len(NEW) + 1
+    assert client.metric('gpuclust_request_seconds_count{path="/v1/predict"}') == 3
+    counts = np.bincount(np.append(labels, labels[0]), minlength=3)
+    for cluster, count in enumerate(counts):
+        assert client.metric(f'gpuclust_cluster_rows_total{{cluster="{cluster}"}}') == (count or None)
+        share = client.metric(f'gpuclust_cluster_share{{cluster="{cluster}"}}') or 0
+        assert share == pytest.approx(count / counts.sum())
+
+
+def test_the_text_is_prometheus(client):
+    client.predict(NEW.tolist())
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    buckets = [s.value for s in families["gpuclust_request_seconds"].samples if s.name.endswith("_bucket")]
+    assert buckets == sorted(buckets) and buckets[-1] == 1
+    assert {"gpuclust_rows", "gpuclust_batch_rows", "gpuclust_requests_in_flight"} <= set(families)

@@ -1,0 +1,95 @@
+"""Models with preprocessing: rows go in as they are."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from gpuclust import KMeans, MiniBatchKMeans
+from gpuclust.preprocessing import RobustScaler, SimpleImputer
+
+from .client import ARROW, NPY, arrow, npy, read_arrow, refused
+from .conftest import FRAME, NEW, X
+
+RNG = np.random.default_rng(3)
+PEOPLE = FRAME.assign(
+    city=RNG.choice(["Oslo", "Rome", "Kiew"], len(FRAME)), kids=np.where(RNG.random(len(FRAME)) < 0.1, np.nan, FRAME["kids"])
+)
+ROWS = [
+    {"age": 3.5, "income": 1, "kids": None, "city": "Rome"},
+    {"age": 14, "income": 12.5, "kids": 14, "city": "Oslo"},
+    {"city": "Atlantis", "kids": 6, "income": 5, "age": 7},
+    {"city": None, "kids": 6, "income": 5, "age": 7},
+]
+
+
+@pytest.fixture
+def people():
+    numbers = make_pipeline(SimpleImputer(strategy="median"), RobustScaler())
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    made = ColumnTransformer([("numbers", numbers, ["age", "income", "kids"]), ("city", encoder, ["city"])])
+    return make_pipeline(made, KMeans(3, random_state=0, device="cpu")).fit(PEOPLE)
+
+
+def test_numbers_and_categories(serving, people):
+    client = serving(people)
+    expected = people.predict(pd.DataFrame(ROWS))
+    found = client.predict(ROWS, distances=True)
+    assert found["labels"] == expected.tolist()
+    np.testing.assert_array_equal(found["distances"], people.transform(pd.DataFrame(ROWS)))
+    listed = [[row["age"], row["income"], row["kids"], row["city"]] for row in ROWS]
+    assert client.predict(listed)["labels"] == expected.tolist()
+    alone = [client.predict([row])["labels"][0] for row in ROWS]
+    assert alone == expected.tolist()
+    together = client.together(*({"rows": [row]} for row in ROWS))
+    assert [answer.json()["labels"][0] for answer in together] == expected.tolist()
+
+
+def test_arrow_with_text(serving, people):
+    client, table = serving(people), pa.Table.from_pylist(ROWS)
+    encoded = table.set_column(table.schema.get_field_index("city"), "city", table["city"].dictionary_encode())
+    for each in (table, encoded):
+        found = read_arrow(client.bulk(arrow(each), ARROW))
+        assert found["labels"].to_pylist() == people.predict(pd.DataFrame(ROWS)).tolist()
+
+
+def test_what_such_a_model_cannot_take(serving, people):
+    client = serving(people)
+
+    def send(**changed):
+        return client.post("/v1/predict", json={"rows": [ROWS[0], ROWS[1] | changed]})
+
+    refused(send(age="old"), 422, "Row 1: 'age' must be a number, not text")
+    refused(send(city=True), 422, "Row 1: 'city' must be text or a number")
+    refused(send(city=["Rome"]), 422, "'city'")
+    refused(send(age=1, town="Rome"), 422, "unknown 'town'")
+    refused(client.bulk(npy(NEW), NPY), 422, "JSON or Arrow")
+    table = pa.Table.from_pylist([ROWS[0] | {"city": 3.5}])
+    assert client.bulk(arrow(table), ARROW).status_code in (200, 422)
+    features = {each["name"]: each for each in client.get("/v1/model").json()["features"]}
+    assert features["city"]["type"] == "category" and set(features["city"]["categories"]) == {"Oslo", "Rome", "Kiew"}
+    assert features["kids"]["missing_allowed"] and features["age"]["type"] == "number"
+
+
+def test_missing_numbers_where_something_fills_them(serving):
+    given = np.where(RNG.random(X.shape) < 0.1, np.nan, X)
+    model = make_pipeline(SimpleImputer(), RobustScaler(), KMeans(3, random_state=0, device="cpu")).fit(given)
+    client = serving(model)
+    new = np.where(RNG.random(NEW.shape) < 0.2, np.nan, NEW)
+    rows = [[None if value != value else value for value in row] for row in new.tolist()]
+    assert client.predict(rows)["labels"] == model.predict(new).tolist()
+    assert np.load(io.BytesIO(client.bulk(npy(new), NPY).content))["labels"].tolist() == model.predict(new).tolist()
+    refused(client.bulk(npy(np.full((1, 3), np.inf)), NPY), 422, "infinite")
+
+
+def test_a_pipeline_learns(serving):
+    model = make_pipeline(RobustScaler(), MiniBatchKMeans(3, random_state=0, device="cpu")).fit(X)
+    client = serving(model, allow_updates=True)
+    assert client.post("/v1/partial_fit", json={"rows": (X + 2).tolist()}).status_code == 200
+    model[-1].partial_fit(model[:-1].transform(X + 2))
+    assert client.predict(NEW.tolist(), distances=True)["distances"] == model.transform(NEW).tolist()
