@@ -54,7 +54,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-PRIVATE = {"--data": "$GPUCLUST_BENCH_DATA", "--out": "FILE", "--scratch": "FOLDER"}
+PRIVATE = {"--data": "$GPUCLUST_BENCH_DATA", "--out": "FILE", "--scratch": "FOLDER", "--dask-ml": "PYTHON"}
 
 
 def command_line(options: argparse.Namespace) -> str:

@@ -267,6 +267,21 @@ def killed(result: Result) -> str:
     )
 
 
+def distributed(result: Result) -> str:
+    """Render the cost of workers."""
+    fields = ("n", "d", "k", "shards", "alone_ms", "workers_ms", "overhead_ms", "wire_kb", "statistics_kb", "rows_kb")
+    body = [[row[field] for field in fields] for row in result["rows"] if row["part"] in ("overhead", "growth")]
+    titles = ("rows", "d", "k", "shards", "alone ms", "workers ms", "more ms", "sent kB", "statistics kB", "rows kB")
+    walls = ", ".join(f"{name} {show(wall)} s" for name, wall in result["summary"]["seconds"].items())
+    return (
+        f"**Two Dask workers of one thread on this machine** (an iteration)\n\n{markdown(titles, body)}\n\n"
+        "Alone: the same fit in one process of two threads. Sent: what the workers write, by Dask's own count. Below"
+        f" {result['summary']['worthwhile_rows']:.1g} rows messages take more than a tenth of an iteration. Whole fits of"
+        f" {result['settings']['n']:,} x {result['settings']['d']}, k={result['settings']['k']}: {walls} (scikit-learn in"
+        " one process)."
+    )
+
+
 SECTIONS: dict[str, Callable[[Result], str]] = {
     "kmeans-fixed": kmeans,
     "kmeans-converge": kmeans,
@@ -284,6 +299,7 @@ SECTIONS: dict[str, Callable[[Result], str]] = {
     "serving": services,
     "serving-kill": killed,
     "serving-soak": soak,
+    "distributed": distributed,
 }
 
 

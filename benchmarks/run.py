@@ -26,6 +26,7 @@ JOBS: dict[str, list[str]] = {
     "serving": ["serving"],
     "serving-kill": ["serving", "--kill"],
     "serving-soak": ["serving", "--soak", "10"],
+    "distributed": ["distributed"],
 }
 GPU_JOBS = {"rates": ["rates"], "gpu": ["gpu"], **JOBS}  # the shortest way to what only a GPU can tell first
 

@@ -16,6 +16,7 @@ _HOME = {
     "k_means": "estimators.functions",
     "Checkpoint": "solvers.checkpoint",
     "stream": "data.stream",
+    "shards": "data.collection",
     "get_config": "config",
     "set_config": "config",
     "config_context": "config",
@@ -26,6 +27,7 @@ _HOME = {
     "DeviceUnavailableError": "errors",
     "DeviceMemoryError": "errors",
     "ModelFileError": "errors",
+    "WorkersLostError": "errors",
     "DeviceFallbackWarning": "errors",
 }
 _PACKAGES: tuple[str, ...] = (

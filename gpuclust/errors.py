@@ -25,5 +25,9 @@ class ModelFileError(GpuclustError, ValueError):
     """A model file is damaged, of another kind or of a newer format; the message says which."""
 
 
+class WorkersLostError(GpuclustError, RuntimeError):
+    """A cluster has no worker left, or lost several that held the same rows; the message says which."""
+
+
 class DeviceFallbackWarning(UserWarning):
     """`device='auto'` found a GPU that it cannot use and runs on the CPU; given once, with the reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -14,13 +15,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .backends.base import Backend
+from .backends.cpu import CPUBackend
 from .backends.metric import Metric
 from .data.array import ArraySource, DensifiedSource
+from .data.collection import is_collection
 from .data.plan import ROW_STATE, statistics_bytes
 from .data.readers import ArrayReader
 from .data.source import Source
 from .data.stream import Stream, StreamSource, stream, wants_stream
-from .errors import NotFiniteError
+from .errors import DeviceFallbackWarning, DeviceUnavailableError, NotFiniteError
 
 logger = logging.getLogger("gpuclust")
 DTYPES = [np.float64, np.float32]
@@ -67,6 +70,8 @@ def open_source(
     ValueError
         What scikit-learn raises for the same input; DataError for files and streams that cannot be read.
     """
+    if is_collection(X):
+        return _open_collection(estimator, X, sample_weight, backend, reset, chunk_size, clusters, metric)
     if is_stream(X):
         opened = X if isinstance(X, Stream) else stream(X)
         source = _open_stream(estimator, opened, sample_weight, backend, reset, chunk_size, clusters, metric)
@@ -96,7 +101,7 @@ def refusing(estimator: Any, X: Any, backend: Backend) -> Iterator[None]:
     try:
         yield
     except NotFiniteError:
-        if not is_stream(X):
+        if not (is_stream(X) or is_collection(X)):
             open_source(estimator, X, None, backend, reset=False)
         raise
 
@@ -158,8 +163,57 @@ def _open_device(
 
 
 def host(array: Any) -> Any:
-    """A CUDA array copied to the host; anything else as it is."""
+    """A CUDA array or a dask collection copied to the host; anything else as it is."""
+    if is_collection(array):
+        return array.compute()
     return array.get() if hasattr(array, "get") and hasattr(array, "__cuda_array_interface__") else array
+
+
+def _open_collection(
+    estimator: Any,
+    X: Any,
+    sample_weight: Any,
+    backend: Backend,
+    reset: bool,
+    chunk_size: int | None,
+    clusters: int,
+    metric: Metric,
+) -> Source:
+    """Rows on the workers of a cluster; values are checked in the first pass.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If a GPU is asked for.
+    """
+    from .data.dask import DaskSource
+
+    if backend.name != "cpu":
+        backend = _on_workers(estimator)
+    if sample_weight is not None and not is_collection(sample_weight):
+        sample_weight = _weights(sample_weight, np.empty((len(sample_weight), 1)))
+    source = DaskSource(X, sample_weight, backend, chunk_size, clusters, metric)
+    _check_features(estimator, source.n_features, source.dtype, source.names, reset)
+    return source
+
+
+def _on_workers(estimator: Any) -> Backend:
+    """The CPU, where the client has a GPU."""
+    text = "Rows that Dask workers hold are clustered on their CPUs: their GPUs are not used yet. Pass device='cpu'"
+    if str(getattr(estimator, "device", "auto")).startswith("cuda"):
+        raise DeviceUnavailableError(f"{text}, or read the data as files on a machine with a GPU (gpuclust.stream).")
+    warnings.warn(f"{text} to say so.", DeviceFallbackWarning, stacklevel=2)
+    return CPUBackend()
+
+
+def _check_features(estimator: Any, width: int, dtype: Any, names: Any, reset: bool) -> None:
+    """scikit-learn's checks of number and names, on one row of zeros."""
+    face = np.zeros((1, width), dtype)
+    if names is not None:
+        import pandas as pd
+
+        face = pd.DataFrame(face, columns=list(names))
+    validate_data(estimator, face, reset=reset, dtype=DTYPES)
 
 
 def _open_stream(
@@ -178,10 +232,5 @@ def _open_stream(
     if sample_weight is not None:
         holder = np.empty((len(sample_weight), 1))
         weight = _weights(sample_weight, holder)
-    face = np.zeros((1, reader.n_features), reader.dtype)
-    if reader.names is not None:
-        import pandas as pd
-
-        face = pd.DataFrame(face, columns=list(reader.names))
-    validate_data(estimator, face, reset=reset, dtype=DTYPES)
+    _check_features(estimator, reader.n_features, reader.dtype, reader.names, reset)
     return StreamSource(reader, weight, backend, chunk_size, clusters, metric)

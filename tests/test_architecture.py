@@ -27,7 +27,9 @@ LAYERS = (
     "validation", "metrics", "estimators", "plotting", "profiling", "selection", "preprocessing", "models",
     "monitoring", "persistence", "datasets", "reporting", "serving", "cli", "__main__",
 )  # fmt: skip
+MAY_IMPORT_DASK_LATE = {f"data/{name}.py" for name in ("collection", "crew", "dask", "holder")}
 MAY_IMPORT_CUPY_LATE = {"backends/diagnosis.py", "validation.py", "cli/doctor.py"}
+FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
 DATA_AND_UP = ("data", "objectives", "solvers", "validation", "estimators")
 
 
@@ -42,7 +44,7 @@ def module_of(name):
 def imported(name):
     """Yield (dotted module below the package, or absolute for others; line; whether inside a function)."""
     _module, package = module_of(name)
-    inside = {id(n) for f in ast.walk(TREES[name]) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    inside = {id(n) for f in ast.walk(TREES[name]) if isinstance(f, FUNCTIONS) for n in ast.walk(f)}
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -86,6 +88,14 @@ def test_only_the_cuda_files_import_cupy(name):
     for target, line, late in imported(name):
         if target.split(".")[0] in ("cupy", "cupyx"):
             assert late and name in MAY_IMPORT_CUPY_LATE, f"{name}:{line} imports {target}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_the_source_of_collections_imports_dask(name):
+    """Distribution is one source: no algorithm knows of it."""
+    for target, line, late in imported(name):
+        if target.split(".")[0] in ("dask", "distributed"):
+            assert late and name in MAY_IMPORT_DASK_LATE, f"{name}:{line} imports {target}"
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if n.split("/")[0].removesuffix(".py") in DATA_AND_UP])
@@ -164,7 +174,7 @@ def test_importing_the_package_imports_nothing_heavy(code):
 
 def test_a_fit_needs_neither_cupy_nor_the_extras():
     """Whatever is not a core dependency may be missing."""
-    hidden = ("cupy", "pyarrow", "pandas", "polars", "typer", "rich", "psutil", "matplotlib", "kneed")
+    hidden = ("cupy", "pyarrow", "pandas", "polars", "typer", "rich", "psutil", "matplotlib", "kneed", "dask", "distributed")
     code = "import sys; sys.modules.update(dict.fromkeys({}, None)); from gpuclust import KMeans; KMeans(1).fit([[0.0]])"
     modules_after(code.format(hidden))
 

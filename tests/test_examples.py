@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-NAMES = ["anomalies", "colours", "customers", "documents", "locations"]
+NAMES = ["anomalies", "colours", "customers", "documents", "locations", "workers"]
 PARTS = {"gpuclust", "gpuclust.metrics", "gpuclust.plotting", "gpuclust.profiling", "gpuclust.selection"}
 
 
@@ -109,3 +109,13 @@ def test_locations(run):
     mean = table["mean_km"]
     assert mean["medians (K-Medians)"] < mean["means (K-Means)"] < 0.7 * mean["crossings drawn at random"]
     assert (table["median_km"] < table["p95_km"]).all() and (table["p95_km"] < table["farthest_km"]).all()
+
+
+def test_workers(run, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    # Here the two workers are threads: what processes change is tested in tests/dask, and they take seconds to start.
+    local = distributed.LocalCluster
+    monkeypatch.setattr(distributed, "LocalCluster", lambda **options: local(processes=False, **options))
+    table, _folder = run("workers")
+    assert table["same_as_on_one_machine"].all() and len(table) == 4
+    assert table["rows"].sum() > 1200 and table["rows"].min() > 100

@@ -48,7 +48,7 @@ def labels(graph, feed):
 
 
 @pytest.mark.parametrize("Class", [KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians])
-@pytest.mark.parametrize("offset", [0.0, 1e5])
+@pytest.mark.parametrize("offset", [0.0, 1e7])
 def test_ten_thousand_rows(Class, offset, tmp_path):
     """Also far from 0, where multiplying out (x - c)^2 loses digits."""
     X = np.concatenate([RNG.normal(center, 1.0, (100, 5)) for center in range(6)]) + offset

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
 from .statistics import Array, Cost, Delta, Moves, Placement, Potentials, Ranks, Rows, Scan, Solved, Top
+
+Step = TypeVar("Step", bound=Callable[..., Any])
+
+
+def sets_labels(step: Step) -> Step:
+    """Mark a step of a fold that sets the label of every row, whatever it was before."""
+    step.sets_labels = True  # type: ignore[attr-defined]
+    return step
 
 
 class Chunk(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backends.statistics import Rows
 from ..errors import DataError
-from .readers import Reader
+from .readers import EmptyFileError, Reader
 
 BATCH_BYTES = 1 << 20
 
@@ -28,7 +28,7 @@ class ParquetReader(Reader):
         self.dtype = self._common_type(file)
         self.n_rows, self.n_features = file.metadata.num_rows, len(self.names)
         if not self.n_rows or not self.n_features:
-            raise DataError(f"{path} is empty ({self.n_rows} rows, {self.n_features} columns).")
+            raise EmptyFileError(f"{path} is empty ({self.n_rows} rows, {self.n_features} columns).")
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
 

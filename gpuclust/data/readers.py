@@ -14,6 +14,10 @@ from ..backends.statistics import Rows
 from ..errors import DataError
 
 
+class EmptyFileError(DataError):
+    """A file without rows."""
+
+
 class Reader(ABC):
     """n_rows (None: not known before a pass), n_features, dtype (float32 or float64), feature names or None."""
 
@@ -139,7 +143,7 @@ def _npy_header(path: Any) -> tuple[tuple[int, int], np.dtype, int]:
 
 def _check_size(path: Any, shape: tuple[int, ...], expected: int) -> None:
     if 0 in shape:
-        raise DataError(f"{path} is empty (shape {shape}); there is nothing to cluster.")
+        raise EmptyFileError(f"{path} is empty (shape {shape}); there is nothing to cluster.")
     size = os.path.getsize(path)
     if size < expected:
         raise DataError(f"{path} is truncated: {size} bytes of {expected}; write it again.")

@@ -22,9 +22,12 @@ S = TypeVar("S", bound=Statistic)
 class Source(ABC):
     """Rows [n_rows, n_features] behind one verb, `fold`."""
 
+    remote = False  # whether what is as long as the data has far to go
+
     def __init__(self, backend: Backend, n_rows: int | None, n_features: int, dtype: Any):
         self.backend, self.n_features, self.dtype = backend, n_features, np.dtype(dtype)
         self._n_rows = n_rows
+        self.first = 0  # the number of the first row: not 0 for a shard of a larger source
         self._ledger: dict[str, Array] = {}
         self.n_passes = 0
 
@@ -81,6 +84,14 @@ class Source(ABC):
         """Weights f64 [n], from the host, in place of the present ones."""
         raise NotImplementedError
 
+    def labels(self, *, copy: bool) -> Array | None:
+        """The ledger's labels; None where they are not held but made, by `lazily`. A copy outlasts the next start."""
+        return self.rows("label").copy() if copy else self.rows("label")
+
+    def lazily(self, function: Callable[[Any], Any], dtype: Any) -> Any:
+        """What `function` gives for each block of the caller's collection, one entry a row."""
+        raise NotImplementedError
+
     def placed(self, column: Array) -> Any:
         """A ledger column where the caller's data live."""
         return self.backend.to_host(column)
@@ -134,6 +145,16 @@ class Source(ABC):
         """A whole ledger column, on the device."""
         return self._ledger[name]
 
+    def write(self, name: str, index: np.ndarray, values: np.ndarray) -> None:
+        """Set a ledger column for rows by global index, i64 [m]; values [m] are on the host."""
+        column = self.rows(name)
+        column[self.backend.upload(index, np.int64)] = self.backend.upload(values, column.dtype)
+
+    def fill(self, name: str, values: np.ndarray) -> None:
+        """Set a ledger column for all rows; values [n] are on the host."""
+        column = self.rows(name)
+        column[...] = self.backend.upload(values, column.dtype)
+
     def take(self, index: np.ndarray) -> np.ndarray:
         """Rows by global index, in the order asked for, dense, on the host."""
         chunks = self.slices([(int(i), int(i) + 1) for i in index])
@@ -152,8 +173,9 @@ class Source(ABC):
         rows, back = np.unique(index, return_inverse=True)
         X, weight = [], []
         for chunk in self.chunks():
-            low, high = np.searchsorted(rows, [chunk.start, chunk.start + chunk.X.shape[0]])
-            inside = self.backend.upload(rows[low:high] - chunk.start, np.int64)
+            start = chunk.start - self.first
+            low, high = np.searchsorted(rows, [start, start + chunk.X.shape[0]])
+            inside = self.backend.upload(rows[low:high] - start, np.int64)
             X.append(chunk.X[inside])
             weight.append(None if chunk.weight is None else chunk.weight[inside])
         back = self.backend.upload(back, np.int64)
@@ -161,7 +183,7 @@ class Source(ABC):
 
     def _chunk(self, X: Array, weight: Array | None, start: int) -> Chunk:
         stop = start + X.shape[0]
-        return Chunk(X, weight, start, {name: column[start:stop] for name, column in self._ledger.items()})
+        return Chunk(X, weight, self.first + start, {name: column[start:stop] for name, column in self._ledger.items()})
 
 
 def _dense(X: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import reduce
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from ..backends.base import Backend, Centers, Chunk
 from ..backends.metric import Metric
 from ..backends.select import select
 from ..backends.statistics import Cost
+from ..data.collection import has_rows, is_collection, mapped
 from ..data.source import Source
 from ..solvers.nearest import nearest, staged
 from ..validation import open_source, refusing
@@ -47,12 +49,12 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
 
         Parameters
         ----------
-        X : array-like, sparse CSR, stream or path of shape (n_samples, n_features)
+        X : array-like, sparse CSR, stream, path or dask collection of shape (n_samples, n_features)
 
         Returns
         -------
         labels : int32 array of shape (n_samples,)
-            Where X lives: NumPy for host data, CuPy for CuPy.
+            Where X lives: NumPy for host data, CuPy for CuPy, a lazy dask array for a dask collection.
 
         Raises
         ------
@@ -61,6 +63,9 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         ValueError
             If X has another number of features, or NaN or infinite values.
         """
+        if is_collection(X):
+            check_is_fitted(self)
+            return mapped(Predict(self), X, np.int32)
         source = self._open(X, finite=False)
         stage = self._stage(source)
         with refusing(self, X, source.backend):
@@ -72,7 +77,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
 
         Parameters
         ----------
-        X : array-like, sparse CSR, stream or path of shape (n_samples, n_features)
+        X : array-like, sparse CSR, stream, path or dask collection of shape (n_samples, n_features)
 
         Returns
         -------
@@ -84,6 +89,9 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         NotFittedError, ValueError
             As `predict`.
         """
+        if is_collection(X):
+            check_is_fitted(self)
+            return mapped(Transform(self), X, self.cluster_centers_.dtype, len(self.cluster_centers_))
         source = self._open(X)
         centers = self.cluster_centers_.astype(np.float64)
         parts = [
@@ -105,7 +113,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
 
         Parameters
         ----------
-        X : array-like, sparse CSR, stream or path of shape (n_samples, n_features)
+        X : array-like, sparse CSR, stream, path or dask collection of shape (n_samples, n_features)
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
 
@@ -131,6 +139,10 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
             self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite, metric=self._metric
         )
 
+    def _labels(self, source: Source, labels: Any) -> Any:
+        """Labels as the user gets them: those of a collection are lazy (None), and a column is where the data are."""
+        return source.lazily(Predict(self), np.int32) if labels is None else source.placed(labels)
+
     def _stage(self, source: Source) -> Centers:
         return staged(source, self.cluster_centers_.astype(np.float64), self._metric)
 
@@ -145,6 +157,25 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+class Predict:
+    """A fitted estimator's `predict` as a function of a block, without what the estimator holds for each row."""
+
+    def __init__(self, estimator: CenterEstimator):
+        self.estimator = copy(estimator)
+        self.estimator.__dict__.pop("labels_", None)
+
+    def __call__(self, block: Any) -> Any:
+        return self.estimator.predict(block) if has_rows(block) else np.empty(0, np.int32)
+
+
+class Transform(Predict):
+    """`transform`, likewise."""
+
+    def __call__(self, block: Any) -> Any:
+        centers = self.estimator.cluster_centers_
+        return self.estimator.transform(block) if has_rows(block) else np.empty((0, len(centers)), centers.dtype)
 
 
 def _score(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:

@@ -54,7 +54,10 @@ class LloydEstimator(CenterEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse CSR, DataFrame, stream or path of shape (n_samples, n_features)
+        X : array-like, sparse CSR, DataFrame, stream, path or dask collection of shape (n_samples, n_features)
+            Rows of a dask array or DataFrame, or of `gpuclust.shards`, stay with the workers of the default client, and
+            `labels_` is a lazy dask array. Seeding by 'k-means++' is then a round of messages for each centre: at large
+            k, init='k-means||' takes seven in all.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             A weight is a number of repetitions; rows of weight 0 count for nothing.
@@ -73,6 +76,9 @@ class LloydEstimator(CenterEstimator):
             If the checkpoint is damaged.
         DeviceUnavailableError, DeviceMemoryError
             If the device cannot be used, or the memory budget is too small.
+        WorkersLostError
+            If a cluster has no worker left, or loses one after the other that holds the same rows. Those of a worker
+            that is lost once are made again on another one, and the result stays the same.
         """
         keeper = Keeper.of(self.checkpoint)
         choice = select(self.device)
@@ -90,7 +96,7 @@ class LloydEstimator(CenterEstimator):
             frame = scan(source, self._metric)
         best, labels = self._best(source, frame, init, n_init, keeper)
         self._keep(source, best, labels)
-        self.device_ = choice.backend.name
+        self.device_ = source.backend.name
         if keeper is not None:
             keeper.remove()
         return self
@@ -120,13 +126,13 @@ class LloydEstimator(CenterEstimator):
             )  # fmt: skip
             if best is None or fit.cost.total.value() < best.cost.total.value():
                 best = fit
-                labels = source.rows("label") if run == n_init - 1 else source.rows("label").copy()
+                labels = source.labels(copy=run < n_init - 1)
         assert best is not None
         return best, labels
 
     def _keep(self, source: Source, fit: Fit, labels: Any) -> None:
         self.cluster_centers_ = fit.params.centers.astype(source.dtype)
-        self.labels_ = source.placed(labels)
+        self.labels_ = self._labels(source, labels)
         self.inertia_ = float(fit.cost.total.value())
         self.n_iter_ = fit.n_iter
         self.converged_ = fit.converged

@@ -47,7 +47,8 @@ class OnlineEstimator(CenterEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse CSR, DataFrame, stream or path of shape (n_samples, n_features)
+        X : array-like, sparse CSR, DataFrame, stream, path or dask collection of shape (n_samples, n_features)
+            The rows of a mini-batch travel from the workers of a cluster to the client, those between do not.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             Rows are drawn in proportion to their weights; rows of weight 0 count for nothing.
@@ -64,6 +65,8 @@ class OnlineEstimator(CenterEstimator):
             If a file is missing, truncated, empty or not numeric.
         DeviceUnavailableError, DeviceMemoryError
             If the device cannot be used, or the memory budget is too small.
+        WorkersLostError
+            As the estimators that iterate over all rows.
         """
         source = self._source(X, sample_weight, reset=True)
         init = self._check(source)
@@ -96,11 +99,12 @@ class OnlineEstimator(CenterEstimator):
 
     def _source(self, X: Any, sample_weight: Any, *, reset: bool) -> Source:
         backend = select(self.device).backend
-        self.device_ = backend.name
-        return open_source(
+        source = open_source(
             self, X, sample_weight, backend, reset=reset, chunk_size=self.chunk_size, clusters=self.n_clusters,
             metric=self._metric,
         )  # fmt: skip
+        self.device_ = source.backend.name
+        return source
 
     def _fit(self, source: Source, init: Any) -> Self:
         random_state = check_random_state(self.random_state)
@@ -186,7 +190,7 @@ class OnlineEstimator(CenterEstimator):
         centers = running.centers.astype(dtype)
         if self.compute_labels:
             found = label(source, centers.astype(np.float64), self._metric)
-            self.labels_, self.inertia_ = source.placed(source.rows("label")), float(found.total.value())
+            self.inertia_ = float(found.total.value())
             if cost is not None:
                 online.tell_empty(found)
         else:
@@ -197,3 +201,5 @@ class OnlineEstimator(CenterEstimator):
         self._centers, self.cluster_centers_ = running.centers, centers
         self._counts, self._n_since_last_reassign = running.counts, running.since
         self._sketch = running.sketch
+        if self.compute_labels:
+            self.labels_ = self._labels(source, source.labels(copy=False))

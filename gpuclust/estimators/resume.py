@@ -91,4 +91,4 @@ def run_again(source: Source, best: Best, metric: Metric) -> tuple[Fit, Any]:
             " checkpoint, or choose another path."
         )
     fit = Fit(Reported(best.centers), cost, len(best.history), best.converged, best.history)
-    return fit, source.rows("label").copy()
+    return fit, source.labels(copy=True)

@@ -112,7 +112,7 @@ def check_number_of_labels(k: int, rows: float) -> None:
 def put(source: Source, codes: np.ndarray, k: int) -> Labelled:
     """Labels into the ledger."""
     source.allocate("label", np.int32, 0)
-    source.rows("label")[...] = source.backend.upload(codes, np.int32)
+    source.fill("label", codes)
     return Labelled(source, codes, k)
 
 
@@ -157,7 +157,7 @@ def middles(rows: Labelled) -> Centred:
     frame = scan(source, Metric.MANHATTAN)
     mass = source.fold(_by_cluster, k).sums
     centers = medians(source, frame, k)
-    source.rows("label")[...] = 0
+    source.allocate("label", np.int32, 0)
     overall = medians(source, frame, 1)
     put(source, rows.codes, k)
     return Centred(centers, mass.value(), overall[0])

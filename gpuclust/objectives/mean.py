@@ -12,7 +12,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from ..backends.base import Array, Backend, Bounds, Centers, Chunk
+from ..backends.base import Array, Backend, Bounds, Centers, Chunk, sets_labels
 from ..backends.frame import Frame
 from ..backends.kernels import solve
 from ..backends.layout import Drift, Layout
@@ -81,6 +81,7 @@ class Mean:
         centers = backend.pack(params.centers, self.frame, self.layout, params.drift)
         return centers._replace(bounds=params.pruning.bounds)
 
+    @sets_labels
     def partial(self, backend: Backend, chunk: Chunk, centers: Centers) -> Delta:
         return backend.reassign(chunk, centers)
 
@@ -136,6 +137,7 @@ class Mean:
         return source.backend.upload(moved, np.float64)
 
 
+@sets_labels
 def assign(backend: Backend, chunk: Chunk, centers: Centers) -> Assigned:
     """Labels into the ledger, and their cost summed directly."""
     return Assigned(backend.reassign(chunk, centers), backend.cost(chunk, centers.given, Metric.EUCLIDEAN))

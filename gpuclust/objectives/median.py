@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from ..backends.base import Array, Backend, Bounds, Centers, Chunk
+from ..backends.base import Array, Backend, Bounds, Centers, Chunk, sets_labels
 from ..backends.brackets import Brackets
 from ..backends.frame import Frame
 from ..backends.kernels import solve
@@ -87,11 +87,16 @@ class Median:
         objective = cls(frame, layout, source.dtype, lower, search)
         return objective, Medians(centers, np.zeros((2, 1)), pruning, Drift.none(layout))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What `partial` needs on another machine: the search is k x d many times over."""
+        return {**self.__dict__, "search": None}
+
     def begin(self, backend: Backend, params: Medians) -> Stage:
         centers = backend.pack(params.centers, self.frame, self.layout, params.drift)
         brackets = None if self.search is None else self.search.ask()
         return Stage(centers._replace(bounds=params.pruning.bounds), brackets, self.search is None)
 
+    @sets_labels
     def partial(self, backend: Backend, chunk: Chunk, stage: Stage) -> Placed:
         found = backend.place(chunk, stage.centers, stage.medians)
         return Placed(*found, None if stage.brackets is None else ranks(backend, chunk, stage.brackets))
@@ -175,8 +180,7 @@ class Median:
             return empty
         top: Top = source.fold(farthest, centers, len(empty), Metric.MANHATTAN)
         m = np.count_nonzero(top.key[: len(empty)] > 0)
-        backend = source.backend
-        source.rows("label")[backend.upload(top.row[:m], np.int64)] = backend.upload(empty[:m], np.int32)
+        source.write("label", top.row[:m], empty[:m])
         return np.union1d(empty[:m], top.label[:m]).astype(np.int64)
 
 
@@ -190,7 +194,7 @@ def _search(source: Source, frame: Frame, centers: np.ndarray) -> Search:
 
 def _blank(source: Source, frame: Frame, k: int) -> Search:
     entry = 4 + source.dtype.itemsize + 8 * source.weighted
-    spare = ROOM_BYTES + ROOM_ROW_BYTES * source.n_rows
+    spare = ROOM_BYTES + (0 if source.remote else ROOM_ROW_BYTES * source.n_rows)
     if source.bound_bytes is not None:
         spare = min(spare, source.bound_bytes // 2 + SPARE_ROW_BYTES * source.n_rows)
     magic = np.ascontiguousarray(frame.magic[:, -1]) if source.weighted else np.zeros(1)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ..backends.base import Array, Backend
 from ..backends.select import select
+from ..data.collection import applied, dtype_of, is_collection
 from ..data.mapped import Rule
 from ..data.source import Source
 from ..data.stream import Stream, stream
@@ -76,10 +77,10 @@ class Streamed:
         -------
         X_out : as X
             An array of X's dtype (float64 for integers), where X is; of a stream or path a `gpuclust.stream` that
-            transforms rows as they are read. NaN stays NaN.
+            transforms rows as they are read; of a dask collection a lazy dask array. NaN stays NaN.
         """
         if elsewhere(X):
-            return self._transformed(X, self._forward)
+            return self._transformed(X, self._forward, "transform")
         out = super().transform(X, **_given(copy))  # type: ignore[misc]
         widened = type(out) is np.ndarray and out.dtype == np.float64 and dtypes(X) is np.float32
         return out.astype(np.float32) if widened else out  # scikit-learn asks some frames for an array first
@@ -98,7 +99,7 @@ class Streamed:
         X_original : as X
         """
         if elsewhere(X):
-            return self._transformed(X, self._backward)
+            return self._transformed(X, self._backward, "inverse_transform")
         return super().inverse_transform(X, **_given(copy))  # type: ignore[misc]
 
     def to_sklearn(self) -> Any:
@@ -130,9 +131,11 @@ class Streamed:
             raise TypeError(f"Sparse data was passed, but {name} needs dense rows. Use X.toarray() to make it dense.")
         return self._open(X)
 
-    def _transformed(self, X: Any, step: Callable[[], Step]) -> Any:
-        """Rows of a stream or on a GPU."""
+    def _transformed(self, X: Any, step: Callable[[], Step], method: str) -> Any:
+        """Rows of a stream, of a collection or on a GPU."""
         check_is_fitted(self)
+        if is_collection(X):
+            return applied(getattr(self, method), X, dtype_of(X), step().n_features)
         if is_stream(X):
             return lazily(self, X, step())
         backend = select(self.device).backend  # type: ignore[attr-defined]
@@ -174,7 +177,7 @@ def _given(copy: bool | None) -> dict[str, bool]:
 
 def elsewhere(X: Any) -> bool:
     """Whether rows are not simply in the host's memory."""
-    return is_stream(X) or on_device(X) is not None
+    return is_stream(X) or is_collection(X) or on_device(X) is not None
 
 
 def _device_rows(X: Any, backend: Backend, n_features: int) -> Array:

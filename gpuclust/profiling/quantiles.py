@@ -84,8 +84,9 @@ def quantiles_of_all(source: Source, found: Summary, q: np.ndarray) -> np.ndarra
 
 def _at_hand(source: Source) -> bool:
     """Whether whole columns are better cut than searched."""
-    whole = source.host_rows is not None and source.backend.name == "cpu"
-    return whole or source.n_rows * source.n_features * source.dtype.itemsize <= column_bytes()
+    if source.remote or (source.host_rows is not None and source.backend.name == "cpu"):
+        return not source.remote
+    return source.n_rows * source.n_features * source.dtype.itemsize <= column_bytes()
 
 
 def _selected(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -115,7 +115,7 @@ class Groups:
     def place(self, source: Source) -> None:
         """The ledger's labels <- the rows' groups."""
         source.allocate("label", np.int32, 0)
-        source.rows("label")[...] = source.backend.upload(self.code, np.int32)
+        source.fill("label", self.code)
 
 
 def host(backend: Backend, rows: Array) -> np.ndarray:
@@ -144,7 +144,10 @@ def moments(source: Source, code: np.ndarray, k: int, *, finite: bool = True) ->
     NotFiniteError
         If `finite` and a value is not.
     """
-    first: Moments = source.fold(_moments, code, np.zeros((k, source.n_features)))
+    if source.remote:
+        Groups(np.arange(k), code).place(source)
+    told = None if source.remote else code
+    first: Moments = source.fold(_moments, told, np.zeros((k, source.n_features)))
     bad = np.flatnonzero(first.count.sum(axis=0) < len(code))
     if finite and len(bad):
         raise NotFiniteError(
@@ -154,12 +157,17 @@ def moments(source: Source, code: np.ndarray, k: int, *, finite: bool = True) ->
     found = Summary(first.count, first.low, first.high, first.total, first.deviation())
     if not first.cancels():
         return found
-    about: Moments = source.fold(_moments, code, np.nan_to_num(found.mean))
+    about: Moments = source.fold(_moments, told, np.nan_to_num(found.mean))
     return replace(found, deviation=about.deviation())
 
 
-def _moments(backend: Backend, chunk: Chunk, code: np.ndarray, origin: np.ndarray) -> Moments:
-    parts = (of_rows(host(backend, rows), code[where], origin) for where, rows in blocks(chunk))
+def _moments(backend: Backend, chunk: Chunk, code: np.ndarray | None, origin: np.ndarray) -> Moments:
+    """`code` i32: of all rows there are; None: the ledger's labels."""
+    first, code = (0, code) if code is not None else (chunk.start, backend.to_host(chunk.rows["label"]))
+    parts = (
+        of_rows(host(backend, rows), code[where.start - first : where.stop - first], origin)
+        for where, rows in blocks(chunk)
+    )
     return reduce(Moments.merge, parts)
 
 
@@ -167,6 +175,7 @@ def _moments(backend: Backend, chunk: Chunk, code: np.ndarray, origin: np.ndarra
 class Parts:
     """What is as long as the data, in row order."""
 
+    ordered: ClassVar[bool] = True  # merged in the order of the rows only
     parts: tuple[Any, ...]
 
     def merge(self, other: Parts) -> Parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import reduce
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .rows import blocks, pandas
 class _Nearest:
     """The m rows nearest to each centre: by cluster, nearest first, lowest row on ties."""
 
+    ordered: ClassVar[bool] = True  # merged in the order of the rows only
     m: int
     label: np.ndarray
     row: np.ndarray

@@ -219,7 +219,7 @@ def fitted(opened: Opened, found: Found) -> Any:
     else:
         label(source, found.centers, model._metric)
         made = unfitted(opened, found.k)
-        made._keep(source, found.fit, source.rows("label"))
+        made._keep(source, found.fit, source.labels(copy=False))
     source.release("label")
     return made
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.base import Backend, Centers, Chunk
+from ..backends.base import Backend, Centers, Chunk, sets_labels
 from ..backends.frame import Frame
 from ..backends.layout import Layout
 from ..backends.metric import Metric
@@ -52,6 +52,7 @@ def label(source: Source, centers: np.ndarray, metric: Metric = Metric.EUCLIDEAN
     return source.fold(_label, staged(source, centers, metric))
 
 
+@sets_labels
 def _label(backend: Backend, chunk: Chunk, centers: Centers) -> Cost:
     for part in backend.blocks(chunk):
         part.rows["label"][...] = nearest(backend, part, centers)

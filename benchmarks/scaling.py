@@ -1,0 +1,76 @@
+"""What an iteration on many GPUs would take, on paper: writes SCALING.md from the costs that `distributed` measured.
+
+``python -m benchmarks.scaling`` after ``python -m benchmarks.distributed``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .record import RESULTS
+from .tables import markdown
+
+N, D, K, WORKERS, LEVELS = 10**10, 128, 1024, 64, 2
+BLOCK, TRIALS = 1024, 2 + int(np.log(K))  # rows whose potentials are summed together, and trial centres of k-means++
+BANDWIDTH, FLOPS = 4.8e12, 989e12  # an H200's data sheet: bytes/s of its memory, dense FP16 tensor FLOP/s
+
+TEXT = """# {n:.0e} rows x {d}, k = {k}, on {workers} GPUs: an estimate on paper
+
+Nothing here was run on {workers} machines, and Dask workers compute on CPUs so far. What is measured is how a
+cluster of two processes on one machine spends its time (`python -m benchmarks.distributed`, {date}, {cpu});
+what is assumed says so.
+
+{table}
+
+* Rows are {rows_tb:.2f} TB in float32, {rows_gb:.0f} GB for each GPU: they fit cards of 141 GB and not those
+  of 80.
+* Messages: a fold costs {fixed:.1f} ms and {rate:.2f} ms a megabyte that the workers send, by a straight line
+  through the measured {points} sizes of statistics (from {least:.3g} to {most:.3g} kB, two workers, one
+  machine: loopback, both ends on the same two cores). Each worker sends its exact sums, {sent:.2f} MB, to the
+  client, by way of the scheduler: together {all_sent:.0f} MB an iteration.
+* **An iteration takes {total:.2f} s, {share:.0f} % of which is messages**: they grow with the number of
+  workers, and the work on rows falls with it. {limit}
+* The client could be spared: workers that merge in pairs would send as much, but to each other, in {rounds}
+  rounds: about {tree:.2f} s of messages at the same cost a megabyte. That is not built.
+* Seeding: k-means|| takes seven folds. k-means++ takes {k}, one a centre, and each of them sends 8 bytes for
+  every {block} rows and each of its {trials} trial centres: {potentials:.0f} MB a fold, {seeding:.0f} s in all.
+* Not in the estimate: reading the rows once, a network slower than this machine's memory, and workers that
+  are slower than others.
+"""
+
+
+def main() -> None:
+    """Write the estimate."""
+    result = json.loads((RESULTS / "distributed-cpu.json").read_text())
+    rows = [row for row in result["rows"] if row["part"] == "growth"]
+    sent, cost = (np.array([row[name] for row in rows]) for name in ("wire_kb", "overhead_ms"))
+    rate, fixed = np.polyfit(sent / 1e3, cost, 1)
+    each = 8 * K * LEVELS * (D + 1) / 1e6
+    read, compute = 4 * N * D / WORKERS / BANDWIDTH, 2 * N * D * K / WORKERS / FLOPS
+    messages = (fixed + rate * WORKERS * each) / 1e3
+    total, rounds = max(read, compute) + messages, int(np.ceil(np.log2(WORKERS)))
+    table = markdown(["part of an iteration", "seconds", "how it is known"], [
+        ["reading the rows once", read, f"assumed: {BANDWIDTH / 1e12} TB/s, data sheet of an H200"],
+        ["scores of all pairs", compute, f"assumed: {FLOPS / 1e12:.0f} TFLOP/s, the same; no bounds save any"],
+        ["messages", messages, "measured cost a megabyte, times what the workers would send"],
+        ["together", total, "the larger of the first two, and the messages"],
+    ])  # fmt: skip
+    limit = "The client and the scheduler are the limit." if messages > total / 2 else "The GPUs are the limit."
+    machine = result["environment"]["machine"]
+    text = TEXT.format(
+        n=N, d=D, k=K, workers=WORKERS, date=result["environment"]["date"][:10], cpu=machine["cpu"], table=table,
+        rows_tb=4 * N * D / 1e12, rows_gb=4 * N * D / WORKERS / 1e9, fixed=fixed, rate=rate, points=len(rows),
+        least=sent.min(), most=sent.max(), sent=each, all_sent=WORKERS * each, total=total,
+        share=100 * messages / total, limit=limit, rounds=rounds, tree=rounds * (fixed + rate * 2 * each) / 1e3,
+        block=BLOCK, trials=TRIALS, potentials=8 * N / BLOCK * TRIALS / 1e6,
+        seeding=K * (read + (fixed + rate * 8 * N / BLOCK * TRIALS / 1e6) / 1e3),
+    )  # fmt: skip
+    (Path(__file__).parent / "SCALING.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

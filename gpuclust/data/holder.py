@@ -1,0 +1,273 @@
+"""What a worker does: it holds shards with their ledgers, folds over them, and answers about rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backends.base import Backend, Bounds, Centers, Chunk
+from ..backends.metric import Metric
+from ..backends.threads import at_most
+from ..config import config_context
+from ..errors import DataError
+from .array import ArraySource
+from .collection import rows_of
+from .plan import DEFAULT_CHUNK, LEAST_ROWS, ROW_STATE
+from .readers import EmptyFileError, Reader
+from .source import Source
+from .stream import Stream, StreamSource
+
+Entry = tuple[str, tuple[Any, ...]]  # a method and its arguments
+
+
+class Facts(NamedTuple):
+    """What a shard tells before it is opened."""
+
+    rows: int
+    features: int
+    dtype: np.dtype
+    names: tuple[str, ...] | None = None
+    weighted: bool = False
+    seekable: bool = True
+
+
+class Opening(NamedTuple):
+    """How shards become sources, on every worker alike."""
+
+    backend: Backend
+    dtype: np.dtype
+    chunk_rows: int | None
+    clusters: int
+    metric: Metric
+    memory: int | None  # budget of a worker, bytes
+
+
+class Holder:
+    """Some shards of a source. An actor: one for each worker, whose calls run one after another.
+
+    Sources that differ in their weights alone are views of the same rows, each with a ledger of its own.
+    """
+
+    def __init__(self, blocks: Sequence[Any], weights: Sequence[Any] | None):
+        self._blocks, self._weights = list(blocks), weights
+        self._rows: list[np.ndarray | Reader] = []
+        self._views: dict[int, list[Source]] = {}
+        self._memory: int | None = None
+
+    def call(self, request: bytes) -> bytes:
+        """Whether all went well, and what a method gives or raises: what else this raises is not the method's."""
+        from distributed.protocol import pickle
+
+        try:
+            view, method, args, dropped = pickle.loads(request)
+            for old in dropped:
+                self._views.pop(old, None)
+            with at_most(_threads()), self._budget():
+                return pickle.dumps((True, getattr(self, method)(view, *args)))
+        except Exception as error:
+            return _as_bytes(error)
+
+    def _budget(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._memory is None else config_context(memory=self._memory)
+
+    # the shards
+    def facts(self, view: int) -> list[Facts]:
+        if not self._rows:
+            self._rows = [_readable(block) for block in self._blocks]
+            names = [_names(block) for block in self._blocks]
+            self._facts = [_fact(rows, given) for rows, given in zip(self._rows, names, strict=True)]
+            self._blocks = []
+        return self._facts
+
+    def open(self, view: int, opening: Opening, starts: Sequence[int], weights: Sequence[Any] | None) -> float | None:
+        """Make sources of the shards, whose first rows are `starts` of all rows; bytes a row for bounds, if limited."""
+        self._memory = opening.memory
+        facts, nothing = self.facts(view), [None] * len(starts)
+        given: Sequence[Any] = weights or self._weights or nothing
+        total, sources = sum(fact.rows for fact in facts), []
+        for i, fact in enumerate(facts):
+            weight = None if given[i] is None else _weight(given[i], fact.rows)
+            beside = None if opening.memory is None else opening.memory - ROW_STATE * (total - fact.rows)
+            source = _source(self._rows[i], weight, fact, opening, beside)
+            source.first = starts[i]
+            sources.append(source)
+            self._rows[i] = np.empty((0, fact.features))  # the source holds them, perhaps as another dtype
+        self._views[view] = sources
+        bounds = [s.bound_bytes / s.n_rows for s in sources if s.n_rows and s.bound_bytes is not None]
+        return min(bounds, default=None)
+
+    def reweight(self, view: int, base: int, weights: Sequence[np.ndarray]) -> None:
+        """A view of the rows of another one, in which each counts so many times as often."""
+        self._views[view] = [
+            source.reweighted(weight) for source, weight in zip(self._views[base], weights, strict=True)
+        ]  # fmt: skip
+
+    def replay(self, view: int, log: Sequence[Entry]) -> None:
+        """What other holders have been told before this one was made; bounds of rows are made, not kept."""
+        for method, args in log:
+            getattr(self, method)(view, *(_renewed(arg) for arg in args))
+
+    # what a source does
+    def fold(self, view: int, step: Any, args: Sequence[Any]) -> list[tuple[int, Any]]:
+        """The merged statistic of the shards here, or one for each where their order matters; each with a first row."""
+        parts = [(s.first, s.fold(step, *args)) for s in self._views[view] if s.n_rows]
+        if not parts or getattr(parts[0][1], "ordered", False):
+            return parts
+        return [(parts[0][0], reduce(lambda a, b: a.merge(b), (part for _, part in parts)))]
+
+    def allocate(self, view: int, name: str, dtype: Any, fill: Any, width: int | None) -> None:
+        for source in self._views[view]:
+            source.allocate(name, dtype, fill, width)
+
+    def release(self, view: int, *names: str) -> None:
+        for source in self._views[view]:
+            source.release(*names)
+
+    def write(self, view: int, name: str, index: np.ndarray, values: np.ndarray) -> None:
+        """Of rows by global index, those that are here."""
+        for source in self._views[view]:
+            here = _inside(source, index)
+            if here.any():
+                source.write(name, index[here] - source.first, values[here])
+
+    def fill(self, view: int, name: str, parts: Sequence[np.ndarray]) -> None:
+        for source, values in zip(self._views[view], parts, strict=True):
+            source.fill(name, values)
+
+    def columns(self, view: int, name: str) -> list[tuple[int, np.ndarray]]:
+        """A ledger column, shard by shard, with the shard's first row."""
+        return [(source.first, source.backend.to_host(source.rows(name))) for source in self._views[view]]
+
+    def weights(self, view: int) -> list[tuple[int, np.ndarray]]:
+        """Shard by shard, with the shard's first row."""
+        found = [(source.first, source.host_weight) for source in self._views[view] if source.n_rows]
+        return [(first, weight) for first, weight in found if weight is not None]
+
+    def gather(self, view: int, index: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Of rows by global index those that are here: their places in `index`, the rows, their weights."""
+        found = []
+        for source in self._views[view]:
+            here = np.flatnonzero(_inside(source, index))
+            if len(here):
+                X, weight = source.gather(index[here] - source.first)
+                found.append((here, *_on_host(source, X, weight)))
+        return found
+
+    def slices(self, view: int, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, Chunk]]:
+        """The parts of ranges of rows that are here, with their ledgers, and which range each belongs to."""
+        found = []
+        for source in self._views[view]:
+            for number, (start, stop) in enumerate(ranges):
+                low, high = max(start - source.first, 0), min(stop - source.first, source.n_rows)
+                if low < high:
+                    (chunk,) = source.slices([(low, high)])
+                    X, weight = _on_host(source, chunk.X, chunk.weight)
+                    ledger = {name: source.backend.to_host(column) for name, column in chunk.rows.items()}
+                    found.append((number, Chunk(X, weight, chunk.start, ledger)))
+        return found
+
+
+def _threads() -> int:
+    from distributed import get_worker
+
+    return int(get_worker().state.nthreads)
+
+
+def _as_bytes(error: Exception) -> bytes:
+    from distributed.protocol import pickle
+
+    try:
+        return pickle.dumps((False, error))
+    except Exception:  # of its own making, with what cannot be sent
+        return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+def _readable(block: Any) -> np.ndarray | Reader:
+    """Rows, or the reader of a file; a file without rows gives none."""
+    if not isinstance(block, Stream):
+        return rows_of(block)
+    try:
+        return block.open()
+    except EmptyFileError:
+        return np.empty((0, 0))
+
+
+def _fact(rows: np.ndarray | Reader, names: tuple[str, ...] | None) -> Facts:
+    if isinstance(rows, np.ndarray):
+        return Facts(len(rows), rows.shape[1], rows.dtype, names)
+    named = None if rows.names is None else tuple(map(str, rows.names))
+    assert rows.n_rows is not None  # of a file
+    return Facts(rows.n_rows, rows.n_features, rows.dtype, named, rows.weighted, rows.seekable)
+
+
+def _source(
+    rows: np.ndarray | Reader, weight: np.ndarray | None, fact: Facts, opening: Opening, memory: int | None
+) -> Source:
+    """A file is read once and held, or read in every pass where the memory has a budget."""
+    backend, dtype, chunk_rows, clusters, metric, _ = opening
+    if isinstance(rows, Reader) and fact.weighted and weight is not None:
+        raise DataError("The files carry weights already; pass those or sample_weight, not both.")
+    if isinstance(rows, Reader) and memory is not None:
+        with config_context(memory=max(memory, 1)):
+            source = StreamSource(rows, weight, backend, chunk_rows, clusters, metric)
+        source.dtype = dtype
+        return source
+    if isinstance(rows, Reader):
+        rows, weight = _read(rows, weight)
+    uploaded = None if weight is None else backend.upload(weight, np.float64)
+    return ArraySource(backend.upload(rows, dtype), uploaded, backend, chunk_rows)
+
+
+def _read(reader: Reader, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """All rows of a file, and their weights where it has some."""
+    X, at = np.empty((reader.n_rows or 0, reader.n_features), reader.dtype), 0
+    own = np.empty(len(X)) if reader.weighted else None
+    for rows, w in reader.blocks(max(LEAST_ROWS, DEFAULT_CHUNK // reader.row_bytes)):
+        X[at : at + len(rows)] = rows
+        if own is not None:
+            own[at : at + len(rows)] = w
+        at += len(rows)
+    return X, weight if own is None else _weight(own, len(X))
+
+
+def _weight(weight: Any, rows: int) -> np.ndarray:
+    """Weights f64 [n] of a shard.
+
+    Raises
+    ------
+    DataError
+        If they are not one for each row, or negative, or not finite.
+    """
+    weight = np.asarray(weight, np.float64).ravel()
+    if len(weight) != rows:
+        raise DataError(f"A shard of {rows} rows has {len(weight)} weights: give X and sample_weight the same chunks.")
+    if not np.all((weight >= 0) & np.isfinite(weight)):
+        raise DataError("Weights must be finite and not negative.")
+    return weight
+
+
+def _inside(source: Source, index: np.ndarray) -> np.ndarray:
+    return (index >= source.first) & (index < source.first + source.n_rows)
+
+
+def _on_host(source: Source, X: Any, weight: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    to_host = source.backend.to_host
+    return to_host(X), None if weight is None else to_host(weight)
+
+
+def _renewed(value: Any) -> Any:
+    """Centres, wherever they stand in the arguments of a step, for rows that have no bounds yet."""
+    if isinstance(value, Centers):
+        return value if value.bounds == Bounds.NONE else value._replace(bounds=Bounds.MAKE)
+    if isinstance(value, tuple):
+        parts = [_renewed(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
+
+
+def _names(block: Any) -> tuple[str, ...] | None:
+    return tuple(map(str, block.columns)) if hasattr(block, "dtypes") else None

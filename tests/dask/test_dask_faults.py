@@ -1,0 +1,202 @@
+"""Workers die in the middle of a fit: its result stays the same, or an error says which worker and what to do."""
+
+import os
+import signal
+import threading
+import time
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+
+import gpuclust
+from gpuclust import DataError, KMeans, KMedians, WorkersLostError
+from gpuclust.backends.cpu import CPUBackend
+from gpuclust.data import crew
+from gpuclust.data.dask import DaskSource
+from gpuclust.solvers.scan import _step
+
+
+def pids(client):
+    """Return the processes of the workers."""
+    return list(client.run(os.getpid).values())
+
+
+def killer(monkeypatch, client, at, count=1):
+    """Make the `at`-th fold begin with SIGKILL to `count` workers; return the list of those killed."""
+    killed, calls, fold = [], [], DaskSource.fold
+
+    def dying(self, *args):
+        calls.append(1)
+        if len(calls) == at:
+            for pid in pids(client)[:count]:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+        return fold(self, *args)
+
+    monkeypatch.setattr(DaskSource, "fold", dying)
+    return killed
+
+
+@pytest.fixture
+def X(rng):
+    rows = np.concatenate([rng.normal(m, 1.5, (400, 4)) for m in (-2, 0, 2)])
+    return rng.permutation(rows).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "at", "count"),
+    [
+        (KMeans, {"init": "random", "n_init": 1}, 5, 1),
+        (KMedians, {"init": "random", "n_init": 1}, 5, 2),  # nobody is left until a nanny starts new ones
+        (KMeans, {"init": "k-means++", "max_iter": 2}, 4, 1),
+    ],
+    ids=["K-Means", "K-Medians, all workers", "while seeding"],
+)
+def test_killed_in_the_middle(kind, options, at, count, X, workers, monkeypatch):
+    model, alone = (kind(5, random_state=3, tol=0, **options) for _ in range(2))
+    killed = killer(monkeypatch, workers, at, count)
+    model.fit(da.from_array(X, chunks=(170, 4)))
+    monkeypatch.undo()
+    assert len(killed) == count
+    alone.fit(X)
+    assert alone.n_iter_ + 1 >= at or options["init"] == "k-means++"  # it was killed before the end
+    assert np.array_equal(model.cluster_centers_, alone.cluster_centers_)
+    assert (model.inertia_, model.n_iter_) == (alone.inertia_, alone.n_iter_)
+    assert np.array_equal(model.inertia_history_, alone.inertia_history_)
+    assert np.array_equal(model.labels_.compute(), alone.labels_)
+
+
+class Slow:
+    """A step that takes a while."""
+
+    def __call__(self, backend, chunk, origin):
+        time.sleep(0.5)
+        return _step(backend, chunk, origin)
+
+
+def test_killed_while_it_folds_and_views_are_kept(X, workers):
+    """A worker is lost that holds the rows with two sets of weights."""
+    source = DaskSource(da.from_array(X, chunks=(400, 4)), None, CPUBackend())
+    other = source.reweighted(np.arange(1200.0))
+    for one in (source, other):
+        one.allocate("label", np.int32, 7)
+    timer = threading.Timer(0.2, os.kill, (pids(workers)[0], signal.SIGKILL))
+    timer.start()
+    found = other.fold(Slow(), np.zeros(4))
+    timer.join()
+    assert float(found.mass.value()) == np.arange(1200.0).sum() and found.rows == 1200
+    assert float(source.fold(_step, np.zeros(4)).mass.value()) == 1200
+    assert source.rows("label").tolist() == [7] * 1200
+    assert np.array_equal(source.take(np.arange(1200)), X)
+
+
+class OnlyHere(np.ndarray):
+    """Rows that must not travel."""
+
+    def __reduce__(self):
+        raise AssertionError("rows travel")
+
+
+def test_rows_stay_where_they_are_made(X, workers):
+    def made(a):
+        return X[a : a + 300].view(OnlyHere)
+
+    model = KMeans(3, init=X[:3]).fit(gpuclust.shards([dask.delayed(made, pure=False)(a) for a in range(0, 1200, 300)]))
+    assert np.array_equal(model.cluster_centers_, KMeans(3, init=X[:3]).fit(X).cluster_centers_)
+
+
+# --- in this process ---
+
+
+def short(X, piece=0):
+    raise MemoryError("9 TB are too much")
+
+
+def test_a_worker_out_of_memory_is_named(local, X):
+    pieces = [dask.delayed(X), dask.delayed(short)(X)]
+    with pytest.raises(MemoryError, match="Worker (inproc|tcp)://.* shard 1: 9 TB"):
+        KMeans(2).fit(gpuclust.shards(pieces))
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    with pytest.raises(MemoryError, match="Worker (inproc|tcp)://.*9 TB"):
+        source.fold(lambda backend, chunk: short(chunk))
+
+
+def broken(X):
+    raise KeyError("column")
+
+
+def test_errors_of_ours_are_no_losses(local, X):
+    with pytest.raises(KeyError, match="column"):
+        KMeans(2).fit(gpuclust.shards([dask.delayed(broken)(X)]))
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    with pytest.raises(OSError, match="disk"):
+        source.fold(on_disk)
+    assert source.fold(_step, np.zeros(4)).rows == 1200  # nothing was lost
+    with pytest.raises(TypeError):
+        source.fold(_step, threading.Lock())  # cannot be sent
+
+
+def on_disk(backend, chunk):
+    raise OSError("disk")
+
+
+@pytest.fixture
+def passing():
+    """Yield a client of a cluster in this process that a test may end."""
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0")
+    with cluster, distributed.Client(cluster, set_as_default=False) as client, client.as_current():
+        yield client, cluster
+
+
+def test_all_workers_lost_is_said(passing, X, monkeypatch):
+    monkeypatch.setattr(crew, "WAIT", 0.5)
+    monkeypatch.setattr(crew, "POLL", 0.2)
+    client, cluster = passing
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    cluster.scale(0)
+    while client.nthreads():
+        time.sleep(0.05)
+    with pytest.raises(WorkersLostError, match="no worker"):
+        source.fold(_step, np.zeros(4))
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["with its client", "alone"])
+def test_a_scheduler_that_is_gone_is_said(closed, passing, X, monkeypatch):
+    monkeypatch.setattr(crew, "WAIT", 0.5)
+    monkeypatch.setattr(crew, "POLL", 0.2)
+    client, cluster = passing
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    if closed:
+        client.close()
+    cluster.close()
+    with pytest.raises(WorkersLostError, match="does not answer"):
+        source.fold(_step, np.zeros(4))
+
+
+def test_shards_that_kill_every_worker_are_given_up(local, X, monkeypatch):
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    monkeypatch.setattr(crew, "NOTICE", 0.0)
+
+    async def lost(*args):
+        raise OSError("closed")
+
+    monkeypatch.setattr(crew, "_executed", lost)
+    with pytest.raises(WorkersLostError, match="4 workers were lost that held the same shards, the last one inproc://"):
+        source.fold(_step, np.zeros(4))
+
+
+def test_what_was_scattered_to_a_lost_worker_cannot_be_made_again(passing, X):
+    client, _ = passing
+    (future,) = client.scatter([X])
+    future.cancel()
+    with pytest.raises(WorkersLostError, match="scattered"):
+        KMeans(2).fit(gpuclust.shards([future]))
+
+
+def test_asynchronous_clients_are_refused(local, monkeypatch):
+    monkeypatch.setattr(type(local), "asynchronous", True)
+    with pytest.raises(DataError, match="asynchronous"):
+        KMeans(2).fit(da.zeros((8, 2)))
