@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
+Device = str | Sequence[str]  # a name, or those of several GPUs
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
 @dataclass(frozen=True)
 class Config:
-    device: str = "auto"
+    device: Device = "auto"
     memory: int | None = None  # bytes; None: chunks of 64 MiB
 
 
@@ -26,7 +27,7 @@ def get_config() -> Config:
     return _block.get() or _process
 
 
-def set_config(*, device: str | None = None, memory: int | str | None = None) -> None:
+def set_config(*, device: Device | None = None, memory: int | str | None = None) -> None:
     """Set the device and the memory budget of the process from here on; None leaves a setting as it is."""
     global _process
     _process = _changed(_process, device, memory)
@@ -36,12 +37,12 @@ def set_config(*, device: str | None = None, memory: int | str | None = None) ->
 
 
 @contextmanager
-def config_context(*, device: str | None = None, memory: int | str | None = None) -> Iterator[None]:
+def config_context(*, device: Device | None = None, memory: int | str | None = None) -> Iterator[None]:
     """Device and memory budget for a block.
 
     Parameters
     ----------
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, optional
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', optional
         Used by estimators whose own `device` is 'auto'.
     memory : int or str, optional
         Budget in bytes, or text such as '500MB' or '2GiB', for chunk buffers, per-row state and statistics.
@@ -70,7 +71,7 @@ def parse_size(size: int | str) -> int:
     return int(size)
 
 
-def _changed(config: Config, device: str | None, memory: int | str | None) -> Config:
+def _changed(config: Config, device: Device | None, memory: int | str | None) -> Config:
     if device is not None:
         config = replace(config, device=device)
     return config if memory is None else replace(config, memory=parse_size(memory))

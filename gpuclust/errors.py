@@ -30,4 +30,5 @@ class WorkersLostError(GpuclustError, RuntimeError):
 
 
 class DeviceFallbackWarning(UserWarning):
-    """`device='auto'` found a GPU that it cannot use and runs on the CPU; given once, with the reason."""
+    """Work runs on less than it might: `device='auto'` found a GPU that it cannot use and takes the CPU, or data cannot
+    be spread over several GPUs; given once, with the reason."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,16 +18,28 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from .backends.base import Backend
 from .backends.cpu import CPUBackend
 from .backends.metric import Metric
+from .config import config_context, get_config
 from .data.array import ArraySource, DensifiedSource
 from .data.collection import is_collection
 from .data.plan import ROW_STATE, statistics_bytes
 from .data.readers import ArrayReader
+from .data.readers import Reader as RowReader
+from .data.shards import ALL, share, spread
 from .data.source import Source
 from .data.stream import Stream, StreamSource, stream, wants_stream
 from .errors import DeviceFallbackWarning, DeviceUnavailableError, NotFiniteError
 
 logger = logging.getLogger("gpuclust")
 DTYPES = [np.float64, np.float32]
+
+
+class Chunks(NamedTuple):
+    """How rows that do not stay are read."""
+
+    size: int | None
+    clusters: int  # what their memory is planned for
+    metric: Metric
+    check: bool = False  # whether nobody else looks for NaN
 
 
 class Reader(BaseEstimator):
@@ -74,9 +87,8 @@ def open_source(
         return _open_collection(estimator, X, sample_weight, backend, reset, chunk_size, clusters, metric)
     if is_stream(X):
         opened = X if isinstance(X, Stream) else stream(X)
-        source = _open_stream(estimator, opened, sample_weight, backend, reset, chunk_size, clusters, metric)
-        source.check = finite is True and not reset  # a fit finds out in its first pass
-        return source
+        chunks = Chunks(chunk_size, clusters, metric, finite is True and not reset)  # a fit finds out in its first pass
+        return _open_stream(estimator, opened, sample_weight, backend, reset, chunks)
     device_array = on_device(X)
     if device_array is not None:
         return _open_device(estimator, device_array, sample_weight, backend, reset, chunk_size)
@@ -85,14 +97,25 @@ def open_source(
         ensure_all_finite=finite or sp.issparse(X),
     )  # fmt: skip
     weight = None if sample_weight is None else _weights(sample_weight, X)
-    needed = ROW_STATE * X.shape[0] + statistics_bytes(clusters, X.shape[1], X.dtype.itemsize)
-    if not sp.issparse(X) and not backend.holds(X.nbytes + needed):
+    statistics = statistics_bytes(clusters, X.shape[1], X.dtype.itemsize)
+    if not sp.issparse(X) and not _holds(backend, X.nbytes + ROW_STATE * X.shape[0], statistics):
         logger.warning("The data do not fit the memory of %s and are read in chunks.", backend.name)
-        return StreamSource(ArrayReader(X), weight, backend, chunk_size, clusters, metric)
-    weight = None if weight is None else backend.upload(weight, np.float64)
-    if metric.l1 and sp.issparse(X):
-        return DensifiedSource(X, weight, backend, chunk_size)
-    return ArraySource(backend.upload(X, X.dtype), weight, backend, chunk_size)
+        return _streamed(ArrayReader(X), weight, backend, Chunks(chunk_size, clusters, metric))
+
+    def resident(member: Backend, rows: slice) -> Source:
+        own = None if weight is None else member.upload(share(weight, rows), np.float64)
+        if metric.l1 and sp.issparse(X):
+            return DensifiedSource(share(X, rows), own, member, chunk_size)
+        return ArraySource(member.upload(share(X, rows), X.dtype), own, member, chunk_size)
+
+    return spread(backend, X.shape[0], resident)
+
+
+def _holds(backend: Backend, rows: int, statistics: int) -> bool:
+    """Whether each device has room for its share of so many bytes of rows, and for statistics."""
+    members = backend.members
+    shares = ((member, members.count(member)) for member in set(members))
+    return all(member.holds(-(-rows * n // len(members)) + statistics * n) for member, n in shares)
 
 
 @contextmanager
@@ -156,10 +179,13 @@ def _open_device(
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
     dtype = X.dtype if X.dtype in DTYPES else np.dtype(np.float64)
     validate_data(estimator, np.zeros((1, X.shape[1]), dtype), reset=reset)
-    weight = None
-    if sample_weight is not None:
-        weight = backend.upload(_weights(host(sample_weight), np.empty((X.shape[0], 1))), np.float64)
-    return ArraySource(backend.upload(X, dtype), weight, backend, chunk_size, stays=True)
+    weight = None if sample_weight is None else _weights(host(sample_weight), np.empty((X.shape[0], 1)))
+
+    def resident(member: Backend, rows: slice) -> Source:
+        own = None if weight is None else member.upload(share(weight, rows), np.float64)
+        return ArraySource(member.upload(share(X, rows), dtype), own, member, chunk_size, stays=True)
+
+    return spread(backend, X.shape[0], resident, stays=True)
 
 
 def host(array: Any) -> Any:
@@ -192,7 +218,7 @@ def _open_collection(
         backend = _on_workers(estimator)
     if sample_weight is not None and not is_collection(sample_weight):
         sample_weight = _weights(sample_weight, np.empty((len(sample_weight), 1)))
-    source = DaskSource(X, sample_weight, backend, chunk_size, clusters, metric)
+    source = DaskSource(X, sample_weight, backend.members[0], chunk_size, clusters, metric)
     _check_features(estimator, source.n_features, source.dtype, source.names, reset)
     return source
 
@@ -200,7 +226,7 @@ def _open_collection(
 def _on_workers(estimator: Any) -> Backend:
     """The CPU, where the client has a GPU."""
     text = "Rows that Dask workers hold are clustered on their CPUs: their GPUs are not used yet. Pass device='cpu'"
-    if str(getattr(estimator, "device", "auto")).startswith("cuda"):
+    if "cuda" in str(getattr(estimator, "device", "auto")):
         raise DeviceUnavailableError(f"{text}, or read the data as files on a machine with a GPU (gpuclust.stream).")
     warnings.warn(f"{text} to say so.", DeviceFallbackWarning, stacklevel=2)
     return CPUBackend()
@@ -222,10 +248,8 @@ def _open_stream(
     sample_weight: Any,
     backend: Backend,
     reset: bool,
-    chunk_size: int | None,
-    clusters: int,
-    metric: Metric,
-) -> StreamSource:
+    chunks: Chunks,
+) -> Source:
     reader, weight = opened.open(), None
     if sample_weight is not None and reader.weighted:
         raise ValueError("The stream carries weights already; pass those or sample_weight, not both.")
@@ -233,4 +257,34 @@ def _open_stream(
         holder = np.empty((len(sample_weight), 1))
         weight = _weights(sample_weight, holder)
     _check_features(estimator, reader.n_features, reader.dtype, reader.names, reset)
-    return StreamSource(reader, weight, backend, chunk_size, clusters, metric)
+    return _streamed(reader, weight, backend, chunks)
+
+
+def _streamed(reader: RowReader, weight: np.ndarray | None, backend: Backend, chunks: Chunks) -> Source:
+    """Rows that are read in chunks, each device its own; on the first one alone where they can only be read in order.
+    Of a memory budget, each has its share."""
+    n, members = reader.n_rows, backend.members
+    if len(members) > 1 and (n is None or reader.part(0, 1) is None):
+        _tell_alone(members[0].name)
+        backend, members = members[0], members[:1]
+    if n is not None and weight is not None and len(weight) != n:
+        raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({n},)!")
+    budget = get_config().memory
+
+    def streaming(member: Backend, rows: slice) -> Source:
+        own = (None if rows == ALL else reader.part(rows.start, rows.stop)) or reader
+        with config_context(memory=None if budget is None else max(1, budget // len(members))):
+            source = StreamSource(own, share(weight, rows), member, chunks.size, chunks.clusters, chunks.metric)
+        source.check = chunks.check
+        return source
+
+    return spread(backend, n or 0, streaming)
+
+
+@functools.cache
+def _tell_alone(name: str) -> None:
+    message = (
+        f"A stream that can only be read from its first row on is not spread over several GPUs: it runs on {name}. Pass"
+        " a .npy or .parquet file to use all of them."
+    )
+    warnings.warn(message, DeviceFallbackWarning, stacklevel=2)

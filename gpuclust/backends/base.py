@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
 from functools import reduce
 from typing import Any, NamedTuple, TypeVar
@@ -59,6 +60,23 @@ class Backend(ABC):
     block_rows: int  # rows that may have temporary entries of their own at once
     keeps_bounds: bool  # whether `reassign` reads and writes bounds of rows
     selects: bool  # whether there is `middles`; elsewhere medians are searched in brackets
+
+    @property
+    def members(self) -> tuple[Backend, ...]:
+        """One backend for each device that rows are spread over; the first one does what is not a fold."""
+        return (self,)
+
+    def current(self) -> AbstractContextManager[Any]:
+        """What array operations outside of the routines are to run in."""
+        return nullcontext()
+
+    def mark(self) -> Any:
+        """All that the device was given to do so far, for `follow`."""
+        return None
+
+    def follow(self, mark: Any) -> None:
+        """What the device is given to do from now on begins once what was marked, on whatever device, is done."""
+        return
 
     def blocks(self, chunk: Chunk) -> Iterator[Chunk]:
         """The rows of a chunk in blocks, for temporary arrays of one entry a row."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, final
 
@@ -55,13 +56,30 @@ def on_device(method: Callable[P, R]) -> Callable[P, R]:
 @dataclass(frozen=True)
 class CUDABackend(Backend):
     index: int = 0
+    peers: tuple[int, ...] = ()  # other devices that rows are spread over
     name: str = field(init=False)
     block_rows: int = 1 << 22
     keeps_bounds: bool = False
     selects: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", f"cuda:{self.index}")
+        object.__setattr__(self, "name", ",".join(f"cuda:{index}" for index in (self.index, *self.peers)))
+
+    @property
+    def members(self) -> tuple[Backend, ...]:
+        return tuple(CUDABackend(index) for index in (self.index, *self.peers))
+
+    def current(self) -> AbstractContextManager[Any]:
+        device: AbstractContextManager[Any] = cupy.cuda.Device(self.index)
+        return device
+
+    @on_device
+    def mark(self) -> Any:
+        return cupy.cuda.get_current_stream().record()
+
+    @on_device
+    def follow(self, mark: Any) -> None:
+        cupy.cuda.get_current_stream().wait_event(mark)
 
     @on_device
     def upload(self, rows: Any, dtype: Any) -> Array:

@@ -54,11 +54,16 @@ class _Same:
 
 def constant(host: np.ndarray, dtype: Any = None) -> Array:
     """A host array that nobody changes, on the current device: sent when it is first asked for."""
-    return _sent(_Same(host), np.dtype(dtype or host.dtype), cupy.cuda.Device().id)
+    return _sent(cupy.cuda.Device().id)(_Same(host), np.dtype(dtype or host.dtype))
 
 
-@functools.lru_cache(maxsize=16)
-def _sent(key: _Same, dtype: Any, device: int) -> Array:
+@functools.cache
+def _sent(device: int) -> Callable[[_Same, Any], Array]:
+    """What was sent to a device; the last few are kept."""
+    return functools.lru_cache(maxsize=16)(_send_once)
+
+
+def _send_once(key: _Same, dtype: Any) -> Array:
     out = send(key.array, dtype)
     cupy.cuda.get_current_stream().synchronize()  # whoever reads it later may do so on another stream
     return out

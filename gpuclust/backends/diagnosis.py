@@ -17,6 +17,16 @@ class Problem(NamedTuple):
     gpu_visible: bool
 
 
+def device_count() -> int:
+    """How many CUDA devices answer; 0 where none does, for whatever reason."""
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except Exception:  # `diagnose` tells why
+        return 0
+
+
 def diagnose(index: int) -> Problem | None:
     """What keeps CUDA device `index` from being used; None where nothing does."""
     driver = driver_version()

@@ -140,8 +140,8 @@ def number_of_clusters(text: str) -> int | None:
 
 def check_device(device: str) -> None:
     """Raise UsageProblem for a device that has no meaning; whether it is there shows later."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise UsageProblem(f"--device {device!r} is none of auto, cpu, cuda, cuda:N")
+    if not re.fullmatch(r"auto|cpu|cuda:all|cuda(:\d+)?(,cuda(:\d+)?)*", device):
+        raise UsageProblem(f"--device {device!r} is none of auto, cpu, cuda, cuda:N, cuda:all and cuda:N,cuda:M,...")
 
 
 @contextlib.contextmanager

@@ -105,7 +105,9 @@ Columns = Annotated[
     str | None,
     typer.Option(help="Comma-separated columns to use: names, or numbers from 0 for .npy and .npz."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda:N for the N-th GPU.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:N for the N-th GPU, cuda:all for all GPUs, cuda:0,cuda:2 for some.")
+]
 Memory = Annotated[
     str | None,
     typer.Option(

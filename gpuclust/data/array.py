@@ -72,7 +72,8 @@ class ArraySource(Source):
 
     def gather(self, index: np.ndarray) -> tuple[Array, Array | None]:
         index = self.backend.upload(index, np.int64)
-        return self._X[index], None if self._weight is None else self._weight[index]
+        with self.backend.current():
+            return self._X[index], None if self._weight is None else self._weight[index]
 
     def _slice(self, start: int, stop: int) -> Chunk:
         weight = None if self._weight is None else self._weight[start:stop]
@@ -100,7 +101,8 @@ class DensifiedSource(ArraySource):
 
     def gather(self, index: np.ndarray) -> tuple[Array, Array | None]:
         where = self.backend.upload(index, np.int64)
-        return self._made_dense(index), None if self._weight is None else self._weight[where]
+        with self.backend.current():
+            return self._made_dense(index), None if self._weight is None else self._weight[where]
 
     def _slice(self, start: int, stop: int) -> Chunk:
         weight = None if self._weight is None else self._weight[start:stop]

@@ -36,6 +36,10 @@ class MappedReader(Reader):
     def row_bytes(self) -> int:
         return self._inner.row_bytes + super().row_bytes
 
+    def part(self, start: int, stop: int) -> MappedReader | None:
+        inner = self._inner.part(start, stop)
+        return None if inner is None else MappedReader(inner, self._rule)
+
     def blocks(self, rows: int) -> Iterator[Rows]:
         return map(self._made, self._inner.blocks(rows))
 

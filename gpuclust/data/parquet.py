@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class ParquetReader(Reader):
         if not self.n_rows or not self.n_features:
             raise EmptyFileError(f"{path} is empty ({self.n_rows} rows, {self.n_features} columns).")
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
-        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self._starts, self._first = np.concatenate([[0], np.cumsum(sizes)]), 0
 
     def _file(self) -> Any:
         try:
@@ -57,11 +58,19 @@ class ParquetReader(Reader):
             raise DataError(f"{self._path}: not numeric: {listed}. Choose numeric columns or encode these first.")
         return np.dtype(np.float32 if all(kinds.is_float32(f.type) for f in fields) else np.float64)
 
+    def part(self, start: int, stop: int) -> Reader:
+        other = copy(self)
+        other._first, other.n_rows = self._first + start, stop - start
+        return other
+
     def blocks(self, rows: int) -> Iterator[Rows]:
         import pyarrow as pa
 
         try:
-            yield from self._filled(self._batches(self._file(), rows), rows)
+            whole = self.n_rows == self._starts[-1]
+            file = self._file()
+            batches = self._batches(file, rows) if whole else self._between(file, rows, 0, self.n_rows or 0)
+            yield from self._filled(batches, rows)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._path} cannot be read: {error}") from None
 
@@ -104,18 +113,26 @@ class ParquetReader(Reader):
         return out
 
     def _slice(self, file: Any, start: int, stop: int) -> Rows:
-        first, last = (int(np.searchsorted(self._starts, i, side="right")) - 1 for i in (start, stop - 1))
-        at, X, weight = int(self._starts[first]), *self._room(stop - start)
-        for more, w in self._batches(file, 1 << 40, list(range(first, last + 1))):
-            low, high = max(start - at, 0), min(stop - at, len(more))
-            if low < high:
-                X[at + low - start : at + high - start] = more[low:high]
-                if weight is not None and w is not None:
-                    weight[at + low - start : at + high - start] = w[low:high]
+        at, X, weight = 0, *self._room(stop - start)
+        for more, w in self._between(file, 1 << 40, start, stop):
+            X[at : at + len(more)] = more
+            if weight is not None and w is not None:
+                weight[at : at + len(more)] = w
             at += len(more)
+        return X, weight
+
+    def _between(self, file: Any, rows: int, start: int, stop: int) -> Iterator[Rows]:
+        """The rows [start, stop), read from the row groups that hold them."""
+        start, stop = self._first + start, self._first + stop
+        first, last = (int(np.searchsorted(self._starts, i, side="right")) - 1 for i in (start, stop - 1))
+        at = int(self._starts[first])
+        for X, weight in self._batches(file, rows, list(range(first, last + 1))):
+            inside = slice(max(start - at, 0), max(stop - at, 0))
+            at += len(X)
+            if inside.start < len(X):
+                yield X[inside], None if weight is None else weight[inside]
             if at >= stop:
                 break
-        return X, weight
 
     def _wanted(self) -> list[str]:
         return [*(self.names or []), *([] if self._weight is None else [self._weight])]

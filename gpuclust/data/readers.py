@@ -6,6 +6,7 @@ import mmap
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ class Reader(ABC):
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
         """The rows of each [start, stop)."""
 
+    def part(self, start: int, stop: int) -> Reader | None:
+        """A reader of the rows [start, stop); None where those before would be read, too."""
+        return None
+
     def take(self, index: np.ndarray) -> Rows:
         """Single rows, by ascending index."""
         return _joined(self.slices([(int(i), int(i) + 1) for i in index]))
@@ -77,6 +82,11 @@ class NpyReader(Reader):
     @property
     def row_bytes(self) -> int:
         return max(super().row_bytes, self._width * self._raw.itemsize)
+
+    def part(self, start: int, stop: int) -> Reader:
+        other = copy(self)
+        other._offset, other.n_rows = self._offset + start * self._width * self._raw.itemsize, stop - start
+        return other
 
     def blocks(self, rows: int) -> Iterator[Rows]:
         rows = min(rows, self.n_rows or 1)
@@ -157,6 +167,9 @@ class ArrayReader(Reader):
 
     def __init__(self, X: np.ndarray):
         self.rows, self.dtype, (self.n_rows, self.n_features) = X, X.dtype, X.shape
+
+    def part(self, start: int, stop: int) -> Reader:
+        return ArrayReader(self.rows[start:stop])
 
     def blocks(self, rows: int) -> Iterator[Rows]:
         for start in range(0, len(self.rows), rows):

@@ -50,13 +50,20 @@ class Source(ABC):
     def fold(self, step: Callable[..., S], *args: Any) -> S:
         """`step(backend, chunk, *args)` over all chunks, merged in row order. One pass over the data."""
         self.n_passes += 1
-        with closing(self._chunks()) as chunks:  # ends the reading thread where a step raises
+        with self.backend.current(), closing(self._chunks()) as chunks:  # ends the reading thread where a step raises
             return reduce(lambda a, b: a.merge(b), (step(self.backend, chunk, *args) for chunk in chunks))
 
     def chunks(self) -> Generator[Chunk, None, None]:
         """All rows once, in order, for results that are as long as the data. One pass."""
         self.n_passes += 1
         return self._chunks()
+
+    def collect(self, function: Callable[..., Array], *args: Any) -> list[Any]:
+        """`function(backend, chunk, *args)`, one entry a row, of all chunks in order, where the caller's data live. One
+        pass."""
+        self.n_passes += 1
+        with self.backend.current(), closing(self._chunks()) as chunks:
+            return [self.placed(function(self.backend, chunk, *args)) for chunk in chunks]
 
     @property
     def host_rows(self) -> Any:
@@ -86,7 +93,8 @@ class Source(ABC):
 
     def labels(self, *, copy: bool) -> Array | None:
         """The ledger's labels; None where they are not held but made, by `lazily`. A copy outlasts the next start."""
-        return self.rows("label").copy() if copy else self.rows("label")
+        with self.backend.current():
+            return self.rows("label").copy() if copy else self.rows("label")
 
     def lazily(self, function: Callable[[Any], Any], dtype: Any) -> Any:
         """What `function` gives for each block of the caller's collection, one entry a row."""
@@ -133,7 +141,8 @@ class Source(ABC):
         shape = (self.n_rows,) if width is None else (self.n_rows, width)
         present = self._ledger.get(name)
         if present is not None and present.shape == shape and present.dtype == dtype:
-            present[...] = fill
+            with self.backend.current():
+                present[...] = fill
         else:
             self._ledger[name] = self.backend.full(shape, fill, dtype)
 
@@ -148,12 +157,14 @@ class Source(ABC):
     def write(self, name: str, index: np.ndarray, values: np.ndarray) -> None:
         """Set a ledger column for rows by global index, i64 [m]; values [m] are on the host."""
         column = self.rows(name)
-        column[self.backend.upload(index, np.int64)] = self.backend.upload(values, column.dtype)
+        with self.backend.current():
+            column[self.backend.upload(index, np.int64)] = self.backend.upload(values, column.dtype)
 
     def fill(self, name: str, values: np.ndarray) -> None:
         """Set a ledger column for all rows; values [n] are on the host."""
         column = self.rows(name)
-        column[...] = self.backend.upload(values, column.dtype)
+        with self.backend.current():
+            column[...] = self.backend.upload(values, column.dtype)
 
     def take(self, index: np.ndarray) -> np.ndarray:
         """Rows by global index, in the order asked for, dense, on the host."""
@@ -176,10 +187,12 @@ class Source(ABC):
             start = chunk.start - self.first
             low, high = np.searchsorted(rows, [start, start + chunk.X.shape[0]])
             inside = self.backend.upload(rows[low:high] - start, np.int64)
-            X.append(chunk.X[inside])
-            weight.append(None if chunk.weight is None else chunk.weight[inside])
+            with self.backend.current():
+                X.append(chunk.X[inside])
+                weight.append(None if chunk.weight is None else chunk.weight[inside])
         back = self.backend.upload(back, np.int64)
-        return self.backend.joined(X)[back], None if weight[0] is None else self.backend.joined(weight)[back]
+        with self.backend.current():
+            return self.backend.joined(X)[back], None if weight[0] is None else self.backend.joined(weight)[back]
 
     def _chunk(self, X: Array, weight: Array | None, start: int) -> Chunk:
         stop = start + X.shape[0]

@@ -196,7 +196,7 @@ class StreamSource(Source):
         if self._weight is not None:
             weight = self._weight[rows]
         elif weight is not None:
-            _check_weight(weight, f"rows between {rows[0]} and {rows[-1]}")
+            _check_weight(weight, f"rows between {self.first + rows[0]} and {self.first + rows[-1]}")
         upload = self.backend.upload
         return upload(X[back], self.dtype), None if weight is None else upload(weight[back], np.float64)
 
@@ -206,13 +206,13 @@ class StreamSource(Source):
         return self._chunk(self.backend.upload(X, self.dtype), device_weight, start)
 
     def _with_weight(self, rows: Rows, start: int) -> Rows:
-        X, weight = rows
+        (X, weight), first = rows, self.first + start
         if self.check and not np.isfinite(X).all():
-            raise ValueError(f"Input X contains NaN or infinity (rows {start} to {start + len(X) - 1}).")
+            raise ValueError(f"Input X contains NaN or infinity (rows {first} to {first + len(X) - 1}).")
         if self._weight is not None:
             weight = self._weight[start : start + len(X)]
         elif weight is not None:
-            _check_weight(weight, f"rows {start} to {start + len(X) - 1}")
+            _check_weight(weight, f"rows {first} to {first + len(X) - 1}")
         return X, weight
 
 

@@ -33,7 +33,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         "tol": [Interval(Real, 0, None, closed="left")],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
-        "device": [str],
+        "device": [str, list, tuple],
         "chunk_size": [None, Interval(Integral, 1, None, closed="left")],
     }
 
@@ -69,7 +69,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         source = self._open(X, finite=False)
         stage = self._stage(source)
         with refusing(self, X, source.backend):
-            parts = [source.placed(nearest(source.backend, chunk, stage)) for chunk in source.chunks()]
+            parts = source.collect(nearest, stage)
         return self._return(source.backend, parts)
 
     def transform(self, X: Any) -> Any:
@@ -94,10 +94,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
             return mapped(Transform(self), X, self.cluster_centers_.dtype, len(self.cluster_centers_))
         source = self._open(X)
         centers = self.cluster_centers_.astype(np.float64)
-        parts = [
-            source.placed(source.backend.distances(chunk.X, centers, source.dtype, self._metric))
-            for chunk in source.chunks()
-        ]
+        parts = source.collect(_distances, centers, source.dtype, self._metric)
         return self._return(source.backend, parts)
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -176,6 +173,10 @@ class Transform(Predict):
     def __call__(self, block: Any) -> Any:
         centers = self.estimator.cluster_centers_
         return self.estimator.transform(block) if has_rows(block) else np.empty((0, len(centers)), centers.dtype)
+
+
+def _distances(backend: Backend, chunk: Chunk, centers: np.ndarray, dtype: Any, metric: Metric) -> Any:
+    return backend.distances(chunk.X, centers, dtype, metric)
 
 
 def _score(backend: Backend, chunk: Chunk, stage: Centers) -> Cost:

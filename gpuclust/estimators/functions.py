@@ -11,6 +11,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ..backends.select import select
+from ..config import Device
 from ..data.stream import Stream
 from ..solvers.scan import scan
 from ..solvers.seeding import plus_plus
@@ -29,7 +30,7 @@ _ROWS = ["array-like", "sparse matrix", str, os.PathLike, Stream]
         "x_squared_norms": ["array-like", None],
         "random_state": ["random_state"],
         "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
-        "device": [str],
+        "device": [str, list, tuple],
     },
     prefer_skip_nested_validation=True,
 )
@@ -41,7 +42,7 @@ def kmeans_plusplus(
     x_squared_norms: Any = None,
     random_state: Any = None,
     n_local_trials: int | None = None,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows that make good first centres: greedy k-means++ (Arthur and Vassilvitskii, SODA 2007).
 
@@ -56,7 +57,7 @@ def kmeans_plusplus(
     random_state : int, RandomState or None, default=None
     n_local_trials : int, optional
         Rows tried for each centre, of which the best is kept; default 2 + log(n_clusters).
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
 
     Returns
     -------
@@ -113,7 +114,7 @@ def k_means(
     copy_x: bool = True,
     algorithm: str = "lloyd",
     return_n_iter: bool = False,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> tuple[Any, ...]:
     """K-Means clustering; see `KMeans` for the parameters.
 
@@ -131,7 +132,7 @@ def k_means(
     copy_x : bool, default=True
     algorithm : {'lloyd', 'elkan', 'auto'}, default='lloyd'
     return_n_iter : bool, default=False
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
 
     Returns
     -------

@@ -10,6 +10,7 @@ from sklearn import cluster
 from sklearn.utils._param_validation import StrOptions
 
 from ..backends.frame import Frame
+from ..config import Device
 from ..data.source import Source
 from ..objectives.mean import Mean, Means
 from .lloyd import LloydEstimator
@@ -39,7 +40,8 @@ class KMeans(LloydEstimator):
         Accepted for compatibility; the data are never changed.
     algorithm : {'lloyd', 'elkan', 'auto'}, default='lloyd'
         Accepted for compatibility; all name the same exact, pruned iteration.
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
+        Rows are spread over all the GPUs that are named; the result does not depend on how many.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
     checkpoint : path or gpuclust.Checkpoint, optional
@@ -88,7 +90,7 @@ class KMeans(LloydEstimator):
         random_state: Any = None,
         copy_x: bool = True,
         algorithm: str = "lloyd",
-        device: str = "auto",
+        device: Device = "auto",
         chunk_size: int | None = None,
         checkpoint: Any = None,
     ):

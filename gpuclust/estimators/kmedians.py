@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..backends.frame import Frame
 from ..backends.metric import Metric
+from ..config import Device
 from ..data.source import Source
 from ..objectives.median import Median, Medians
 from .lloyd import LloydEstimator
@@ -40,7 +41,8 @@ class KMedians(LloydEstimator):
     random_state : int, RandomState or None, default=None
     copy_x : bool, default=True
         Accepted for compatibility; the data are never changed.
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
+        Rows are spread over all the GPUs that are named; the result does not depend on how many.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
     checkpoint : path or gpuclust.Checkpoint, optional
@@ -97,7 +99,7 @@ class KMedians(LloydEstimator):
         verbose: int = 0,
         random_state: Any = None,
         copy_x: bool = True,
-        device: str = "auto",
+        device: Device = "auto",
         chunk_size: int | None = None,
         checkpoint: Any = None,
     ):

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn import cluster
 
+from ..config import Device
 from ..solvers.steps import MeanUpdate
 from .online import OnlineEstimator
 from .twins import from_twin, to_twin
@@ -46,7 +47,8 @@ class MiniBatchKMeans(OnlineEstimator):
         callables, else 1.
     reassignment_ratio : float, default=0.01
         Centres that saw less than this share of what the busiest one saw are placed on rows of the batch.
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
+        Rows are spread over all the GPUs that are named; batches are worked on by the first one.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
 
@@ -87,7 +89,7 @@ class MiniBatchKMeans(OnlineEstimator):
         init_size: int | None = None,
         n_init: Any = "auto",
         reassignment_ratio: float = 0.01,
-        device: str = "auto",
+        device: Device = "auto",
         chunk_size: int | None = None,
     ):
         self.n_clusters = n_clusters

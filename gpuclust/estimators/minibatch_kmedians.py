@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..backends.metric import Metric
+from ..config import Device
 from ..solvers.steps import MedianUpdate
 from .base import Integral
 from .online import OnlineEstimator
@@ -59,7 +60,8 @@ class MiniBatchKMedians(OnlineEstimator):
     sketch_size : int or None, default=None
         Values kept for each centre and feature, rounded up to an even number. Default: as many as 64 MiB hold, at least
         32 and at most 512.
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
+        Rows are spread over all the GPUs that are named; batches are worked on by the first one.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
 
@@ -109,7 +111,7 @@ class MiniBatchKMedians(OnlineEstimator):
         reassignment_ratio: float = 0.01,
         median: str = "midpoint",
         sketch_size: int | None = None,
-        device: str = "auto",
+        device: Device = "auto",
         chunk_size: int | None = None,
     ):
         self.n_clusters = n_clusters

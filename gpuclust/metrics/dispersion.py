@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from ..backends.base import Backend, Chunk
 from ..backends.metric import Metric
 from ..backends.statistics import Cost
+from ..config import Device
 from ..solvers.nearest import label
 from .closed import block_rows
 from .rows import (
@@ -42,7 +43,7 @@ def inertia(
     labels: Any = None,
     metric: str = "sqeuclidean",
     sample_weight: Any = None,
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> float:
     """Weighted sum of the squared Euclidean or the Manhattan distances of the rows to their centres: the cost of
@@ -56,7 +57,7 @@ def inertia(
         Index of each row's centre; default: the nearest one.
     metric : {'sqeuclidean', 'manhattan'}, default='sqeuclidean'
     sample_weight : array-like of shape (n_samples,), optional
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
     chunk_size : int, optional
         Rows per chunk. No result depends on it.
 
@@ -110,7 +111,7 @@ def davies_bouldin_score(
     *,
     metric: str = "euclidean",
     sample_weight: Any = None,
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> float:
     """Davies-Bouldin index: the mean over the clusters i of the largest (s_i + s_j) / m_ij; the lower the better.
@@ -128,7 +129,7 @@ def davies_bouldin_score(
     metric : {'euclidean', 'manhattan'}, default='euclidean'
     sample_weight : array-like of shape (n_samples,), optional
         A weight is a number of repetitions; rows of weight 0 count for nothing.
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
     chunk_size : int, optional
         Rows per chunk. No result depends on it.
 
@@ -174,7 +175,7 @@ def calinski_harabasz_score(
     *,
     metric: str = "euclidean",
     sample_weight: Any = None,
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> float:
     """Calinski-Harabasz index: (B / (k - 1)) / (W / (n - k)); the higher the better.
@@ -192,7 +193,7 @@ def calinski_harabasz_score(
     metric : {'euclidean', 'manhattan'}, default='euclidean'
     sample_weight : array-like of shape (n_samples,), optional
         A weight is a number of repetitions: n is their sum, and must be larger than the number of labels.
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
     chunk_size : int, optional
         Rows per chunk. No result depends on it.
 

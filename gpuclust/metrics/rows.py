@@ -13,6 +13,7 @@ from ..backends.base import Backend, Chunk
 from ..backends.metric import Metric
 from ..backends.select import select
 from ..backends.statistics import DD, Delta
+from ..config import Device
 from ..data.source import Source
 from ..errors import NotFiniteError
 from ..objectives.median import medians
@@ -32,7 +33,7 @@ class Labelled(NamedTuple):
 class Options(NamedTuple):
     """What every function on rows takes."""
 
-    device: str
+    device: Device
     chunk_size: int | None
     sample_weight: Any = None
 

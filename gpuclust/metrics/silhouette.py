@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ..backends.metric import Metric
+from ..config import Device
 from ..data.array import ArraySource
 from ..data.source import Source
 from ..errors import DataError
@@ -30,7 +31,7 @@ ROWS_BYTES: Final = 16 << 20  # of a block of rows, and of those that it is comp
 
 
 def silhouette_samples(
-    X: Any, labels: Any, *, metric: str = "euclidean", device: str = "auto", chunk_size: int | None = None
+    X: Any, labels: Any, *, metric: str = "euclidean", device: Device = "auto", chunk_size: int | None = None
 ) -> Any:
     """Silhouette of each row: (b - a) / max(a, b), where a is its mean distance to the other rows of its cluster and b
     the least mean distance to the rows of another one; 0 for a row that is a cluster of its own.
@@ -45,7 +46,7 @@ def silhouette_samples(
         'euclidean' and 'manhattan' take O(n^2 d) time, 'sqeuclidean' and 'cosine' O(n k d); none holds an n x n array.
         Distances of float32 rows are computed in float32, to (d + 2) 2^-24 of each, and added up in float64.
         'precomputed', where X is an array of distances, is left to scikit-learn.
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
     chunk_size : int, optional
         Rows per chunk. No result depends on it.
 
@@ -84,7 +85,7 @@ def silhouette_score(
     metric: str = "euclidean",
     sample_size: int | None = None,
     random_state: Any = None,
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> float:
     """Mean silhouette of all rows, or of those that are drawn.
@@ -98,7 +99,7 @@ def silhouette_score(
     sample_size : int, optional
         Draw so many rows, without replacement, and use only those. Given the seed, the same rows as scikit-learn.
     random_state : int, RandomState or None, default=None
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
     chunk_size : int, optional
 
     Returns

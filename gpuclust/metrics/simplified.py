@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backends.base import Array, Backend
 from ..backends.metric import Metric
+from ..config import Device
 from ..data.source import Source
 from .closed import block_rows, relative
 from .labels import checked
@@ -25,7 +26,7 @@ def simplified_silhouette_samples(
     *,
     labels: Any = None,
     metric: str = "euclidean",
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> Any:
     """Simplified silhouette of each row: (b - a) / max(a, b), where a is its distance to its own centre and b that to
@@ -39,7 +40,7 @@ def simplified_silhouette_samples(
     labels : array-like of int of shape (n_samples,), optional
         Index of each row's own centre; default: the nearest one, so that no silhouette is negative.
     metric : {'euclidean', 'sqeuclidean', 'manhattan', 'cosine'}, default='euclidean'
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
     chunk_size : int, optional
         Rows per chunk. No result depends on it.
 
@@ -69,7 +70,7 @@ def simplified_silhouette_score(
     *,
     labels: Any = None,
     metric: str = "euclidean",
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> float:
     """Mean of `simplified_silhouette_samples`.
@@ -80,7 +81,7 @@ def simplified_silhouette_score(
     centers : array-like of shape (n_clusters, n_features)
     labels : array-like of int of shape (n_samples,), optional
     metric : {'euclidean', 'sqeuclidean', 'manhattan', 'cosine'}, default='euclidean'
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
     chunk_size : int, optional
 
     Returns

@@ -41,9 +41,11 @@ class UnitSource(Source):
 def unit(backend: Backend, X: Array) -> Array:
     """Rows X [n, d] divided by their lengths, float64."""
     n, d = X.shape
-    size = backend.costs(X, np.zeros((1, d)), backend.full((n,), 0, np.int32), Metric.EUCLIDEAN) ** 0.5
-    size = size + (size == 0)
-    if sp.issparse(X):
-        data = X.data / np.repeat(size, np.diff(X.indptr))
-        return backend.upload(sp.csr_matrix((data, X.indices, X.indptr), X.shape), np.float64)
-    return X / size[:, None]
+    squares = backend.costs(X, np.zeros((1, d)), backend.full((n,), 0, np.int32), Metric.EUCLIDEAN)
+    with backend.current():
+        size = squares**0.5
+        size = size + (size == 0)
+        if sp.issparse(X):
+            data = X.data / np.repeat(size, np.diff(X.indptr))
+            return backend.upload(sp.csr_matrix((data, X.indices, X.indptr), X.shape), np.float64)
+        return X / size[:, None]

@@ -128,7 +128,7 @@ def _restore(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
     import numpy as np
 
     params = dict(header["params"])
-    if str(params.get("device", "")).startswith("cuda"):
+    if "cuda" in str(params.get("device", "")):
         params["device"] = "auto"
     try:
         model = getattr(importlib.import_module(CLASSES[header["class"]]), header["class"])(**params)

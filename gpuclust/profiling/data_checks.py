@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backends.base import Backend, Chunk
 from ..backends.moments import Summary
+from ..config import Device
 from .quantiles import quantiles
 from .rows import Groups, blocks, host, listed, moments, opened, pandas
 
@@ -44,7 +45,7 @@ class DataCheck:
 
 
 def check_data(
-    X: Any, *, feature_names: Sequence[Any] | None = None, device: str = "auto", chunk_size: int | None = None
+    X: Any, *, feature_names: Sequence[Any] | None = None, device: Device = "auto", chunk_size: int | None = None
 ) -> DataCheck:
     """Look for what spoils a clustering: scales, outliers, missing values, features and rows that say nothing new.
 
@@ -56,7 +57,7 @@ def check_data(
         May have missing values (NaN) and infinite ones: they are counted, and left out of all other numbers.
     feature_names : sequence of str, optional
         Default: the columns of a DataFrame or a Parquet file, else x0, x1, ...
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
         As for `profile`.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.moments import Summary
+from ..config import Device
 from .quantiles import quantiles
 from .rows import Groups, moments, opened, pandas
 from .units import Units
@@ -39,7 +40,7 @@ def profile(
     feature_names: Sequence[Any] | None = None,
     scaler: Any = None,
     percentiles: Sequence[float] = (5, 25, 75, 95),
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> Profile:
     """Rows, share, mean, median, spread, range and percentiles of every feature, by cluster and overall.
@@ -59,7 +60,7 @@ def profile(
         MaxAbsScaler, a pipeline of such): statistics are told in the units before.
     percentiles : sequence of float, default=(5, 25, 75, 95)
         In [0, 100], by numpy's linear interpolation.
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
         Where ranks are counted for percentiles of data that are read in chunks or are on a GPU; 'auto': where the rows
         are.
     chunk_size : int, optional

@@ -14,7 +14,7 @@ from ..backends.base import Array, Backend, Chunk
 from ..backends.cpu import CPUBackend
 from ..backends.moments import Moments, Summary, of_rows
 from ..backends.select import select
-from ..config import get_config
+from ..config import Device, get_config
 from ..data.source import Source
 from ..errors import DataError, NotFiniteError
 from ..extras import require
@@ -36,7 +36,7 @@ class Opened:
 
 @contextmanager
 def opened(
-    X: Any, feature_names: Sequence[Any] | None, device: str, chunk_size: int | None, *, finite: bool = True
+    X: Any, feature_names: Sequence[Any] | None, device: Device, chunk_size: int | None, *, finite: bool = True
 ) -> Iterator[Opened]:
     """X of any supported kind; values that are not finite are refused inside, in scikit-learn's words.
 
@@ -61,7 +61,7 @@ def check_unweighted(source: Source) -> None:
         raise DataError("Rows count once here; open the stream without its weights: columns= chooses what is read.")
 
 
-def backend_at(X: Any, device: str) -> Backend:
+def backend_at(X: Any, device: Device) -> Backend:
     """'auto': where the rows are, since what is computed here is computed on the host for the most part."""
     if device == "auto" and get_config().device == "auto" and not hasattr(X, "__cuda_array_interface__"):
         return CPUBackend()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.moments import Summary
+from ..config import Device
 from . import effects
 from .rows import Groups, Opened, columns, moments, opened, pandas
 
@@ -17,7 +18,7 @@ def separation(
     labels: Any,
     *,
     feature_names: Sequence[Any] | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> Any:
     """How far each feature differs between the clusters: effect sizes first, then tests.
@@ -43,7 +44,7 @@ def separation(
         Rows labelled -1 are in no cluster and left out.
     feature_names : sequence of str, optional
         Default: the columns of a DataFrame or a Parquet file, else x0, x1, ...
-    device : {'auto', 'cpu', 'cuda', 'cuda:N'}, default='auto'
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
         Where rows are read from chunk by chunk; 'auto': where they are. The statistics are computed on the host.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
@@ -113,7 +114,7 @@ def pairwise_tests(
     b: Any,
     *,
     feature_names: Sequence[Any] | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     chunk_size: int | None = None,
 ) -> Any:
     """In what two clusters differ: Welch's t-test for each feature, effect sizes first.

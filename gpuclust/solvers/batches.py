@@ -96,9 +96,11 @@ def _blocks(
 
 
 def _weighty(backend: Backend, chunk: Chunk) -> Piece:
-    if chunk.weight is None or bool((chunk.weight > 0).all()):
-        return chunk.X, chunk.weight
-    return chunk.X[chunk.weight > 0], chunk.weight[chunk.weight > 0]
+    if chunk.weight is None:
+        return chunk.X, None
+    with backend.current():
+        counts = chunk.weight > 0
+        return (chunk.X, chunk.weight) if bool(counts.all()) else (chunk.X[counts], chunk.weight[counts])
 
 
 def _cut(X: Array, weight: Array | None, start: int, stop: int | None) -> Piece:

@@ -15,6 +15,7 @@ import json
 import operator
 import threading
 import types
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
@@ -62,14 +63,18 @@ class Machine:
 
     def __init__(self):
         self.devices, self._local = 2, threading.local()
+        self.lock = threading.RLock()  # the devices are used from several threads at once
         self.limit = 1 << 40  # bytes of each device
-        self.live, self.peak, self.allocations = 0, 0, 0
+        self.used: Counter[int] = Counter()  # bytes, by device
+        self.peak, self.allocations = 0, 0
         self.fail: set[int] = set()  # allocations that find the memory full, counted from 0
         self.largest = None  # or the bytes of the largest array that may exist
         self.h2d = self.d2h = self.waits = 0
         self.h2d_bytes = self.d2h_bytes = 0
+        self.tally: Counter[tuple[str, int]] = Counter()  # launches, h2d, d2h, waits and copies from other devices
         self.launches: list[str] = []
         self.schedule = None  # of kernels' threads; by lot
+        self.order = None  # an `Order` that watches what devices have from each other
         self.fenced = False  # whether an access outside an array fails
         self.compute_capability = "90"
         self.shared = 227 << 10  # bytes of shared memory that a block may ask for
@@ -84,25 +89,54 @@ class Machine:
     def current(self, device):
         self._local.device = device
 
-    def take(self, size):
-        number, self.allocations = self.allocations, self.allocations + 1
-        if self.largest is not None and size > self.largest:
-            raise AssertionError(f"an array of {size} bytes, more than the test allows")
-        if number in self.fail or self.live + size > self.limit:
-            raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {self.live:,} bytes).")
-        self.live += size
-        self.peak = max(self.peak, self.live)
+    @property
+    def live(self):
+        """Bytes, of all devices."""
+        return self.used.total()
+
+    def take(self, size, device):
+        with self.lock:
+            number, self.allocations = self.allocations, self.allocations + 1
+            if self.largest is not None and size > self.largest:
+                raise AssertionError(f"an array of {size} bytes, more than the test allows")
+            used = self.used[device]
+            if number in self.fail or used + size > self.limit:
+                raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {used:,} bytes).")
+            self.used[device] += size
+            self.peak = max(self.peak, self.live)
+
+    def give(self, size, device):
+        with self.lock:
+            self.used[device] -= size
+
+    def count(self, what, device=None):
+        """One more, on the current device; those of all devices are attributes."""
+        with self.lock:
+            self.tally[what, self.current if device is None else device] += 1
+            if what in ("h2d", "d2h", "waits"):
+                setattr(self, what, getattr(self, what) + 1)
+            if what in ("d2h", "waits") and self.order:
+                self.order.waited(self.current if device is None else device)
 
 
 class Allocation:
-    def __init__(self, machine, size):
-        self.size = 0
-        machine.take(size)
-        self.machine, self.size = machine, size
+    def __init__(self, machine, size, device):
+        self.size, self.written, self.readers = 0, None, []
+        machine.take(size, device)
+        self.machine, self.size, self.device = machine, size, device
+        if machine.order:
+            machine.order.allocated(device)
+            self.wrote()
+
+    def wrote(self):
+        if self.machine.order:
+            self.machine.order.wrote(self, self.device)
 
     def __del__(self):
         if self.size:
-            self.machine.live -= self.size
+            self.machine.give(self.size, self.device)
+            if self.machine.order:
+                self.machine.order.freed(self)
 
 
 class ndarray:
@@ -137,7 +171,7 @@ class ndarray:
 
     # crossings
     def get(self):
-        self.machine.d2h += 1
+        self.machine.count("d2h", self._device)
         self.machine.d2h_bytes += self._a.nbytes
         return self._a.copy()
 
@@ -146,15 +180,16 @@ class ndarray:
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if (host.dtype, host.shape) != (self._a.dtype, self._a.shape):
             raise TypeError(f"{host.dtype} {host.shape} cannot be set to {self._a.dtype} {self._a.shape}")
-        self.machine.h2d += 1
+        self.machine.count("h2d", self._device)
         self.machine.h2d_bytes += host.nbytes
+        self._allocation.wrote()
         if stream is None:
             self._a[...] = host
         else:
             stream.copy_later(self._a, host)
 
     def _scalar(self):
-        self.machine.waits += 1
+        self.machine.count("waits")
         return own(self).item()
 
     def __float__(self):
@@ -184,6 +219,7 @@ class ndarray:
     @np.errstate(all="ignore")
     def __setitem__(self, key, value):
         own(self)[index(key)] = operand(value)
+        self._allocation.wrote()
 
     # what a GPU sums, it sums in its own order
     @np.errstate(all="ignore")
@@ -194,7 +230,12 @@ class ndarray:
         return wrap(a.sum(axis=axis))
 
     def copy(self):
-        return wrap(self._a.copy())  # the one operation that crosses devices
+        """The one operation that crosses devices."""
+        if self._device != self.machine.current:
+            self.machine.count("copies")
+            if self.machine.order:
+                self.machine.order.copied(self._allocation, self.machine.current)
+        return wrap(self._a.copy())
 
     @np.errstate(all="ignore")
     def astype(self, dtype, copy=True):
@@ -229,7 +270,7 @@ def index(key):
         return tuple(index(part) for part in key)
     if isinstance(key, ndarray):
         if key._a.dtype == bool:
-            key.machine.waits += 1
+            key.machine.count("waits")
         return own(key)
     if key is None or key is Ellipsis or isinstance(key, (int, np.integer, slice)):
         return key
@@ -251,7 +292,7 @@ def wrap(value, *sources):
         if np.may_share_memory(a, source._a) and a.size:
             return ndarray(a, source._allocation, source._device)
     machine = ndarray.machine
-    allocation = Allocation(machine, a.nbytes)
+    allocation = Allocation(machine, a.nbytes, machine.current)
     return ndarray(emulator.fenced(a) if machine.fenced else a, allocation, machine.current)
 
 
@@ -268,6 +309,7 @@ def _define_operators():
         def call(self, other):
             a = own(self)
             a[...] = getattr(np.ndarray, name)(a, operand(other))
+            self._allocation.wrote()
             return self
 
         return call
@@ -350,6 +392,9 @@ class Stream:
 
     def wait_event(self, event):
         event.synchronize()
+        order, device = ndarray.machine.order, ndarray.machine.current
+        if order and event.clock:
+            order.follow(device, event.clock)
 
     def synchronize(self):
         self.land(len(self._copies))
@@ -358,6 +403,8 @@ class Stream:
 class Event:
     def __init__(self, stream, count):
         self._stream, self._count = stream, count
+        order = ndarray.machine.order
+        self.clock = order.clock(ndarray.machine.current) if order else None
 
     def synchronize(self):
         self._stream.land(self._count)
@@ -444,9 +491,16 @@ class Kernel:
         if any(isinstance(arg, np.ndarray) for arg in args):
             raise TypeError("Unsupported type numpy.ndarray: a host array was passed to a kernel")
         machine.launches.append(self._name)
+        machine.count("launches")
         host = [own(arg) if isinstance(arg, ndarray) else arg for arg in args]
         schedule = machine.schedule or emulator.SCHEDULES[machine.rng.integers(len(emulator.SCHEDULES))]
-        self._module.launch(self._name, grid, block, host, shared_mem, schedule, int(machine.rng.integers(1 << 32)))
+        seed = int(machine.rng.integers(1 << 32))
+        with machine.lock:  # the emulator runs one kernel at a time
+            before = [arg._a.tobytes() if machine.order and isinstance(arg, ndarray) else None for arg in args]
+            self._module.launch(self._name, grid, block, host, shared_mem, schedule, seed)
+        for arg, content in zip(args, before, strict=True):
+            if content is not None and arg._a.tobytes() != content:
+                arg._allocation.wrote()
 
 
 def _elementwise(name):
@@ -486,13 +540,13 @@ def _ascontiguousarray(a, dtype=None):
 
 
 def _flatnonzero(a):
-    a.machine.waits += 1
+    a.machine.count("waits")
     return wrap(np.flatnonzero(own(a)))
 
 
 def _bincount(x, weights=None, minlength=None):
     """Weights are added in the opposite order: a GPU adds in any."""
-    x.machine.waits += 1
+    x.machine.count("waits")
     heavy = None if weights is None else own(weights)[::-1]
     return wrap(np.bincount(own(x)[::-1], heavy, minlength=minlength))
 
@@ -535,7 +589,7 @@ def module(machine):
             getDeviceCount=lambda: machine.devices,
             memoryTypeHost=1,
             pointerGetAttributes=Pinned.attributes,
-            memGetInfo=lambda: (max(0, machine.limit - machine.live), machine.limit),
+            memGetInfo=lambda: (max(0, machine.limit - machine.used[machine.current]), machine.limit),
         ),
     )
     return cupy
