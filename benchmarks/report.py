@@ -276,8 +276,8 @@ def distributed(result: Result) -> str:
     return (
         f"**Two Dask workers of one thread on this machine** (an iteration)\n\n{markdown(titles, body)}\n\n"
         "Alone: the same fit in one process of two threads. Sent: what the workers write, by Dask's own count. Below"
-        f" {result['summary']['worthwhile_rows']:.1g} rows messages take more than a tenth of an iteration. Whole fits"
-        f" of {result['settings']['n']:,} x {result['settings']['d']}, k={result['settings']['k']}: {walls}"
+        f" {result['summary']['worthwhile_rows']:.1g} rows messages take over a tenth of an iteration. Whole fits of"
+        f" {result['settings']['n']:,} x {result['settings']['d']}, k={result['settings']['k']}: {walls}"
         " (scikit-learn in one process)."
     )
 

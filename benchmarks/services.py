@@ -105,8 +105,8 @@ def start_wrk(service: Service, load: Load, folder: Path, seconds: float, connec
     body.write_bytes(load.body)
     script.write_text(SCRIPT.format(kind=load.kind, body=body))
     url = f"http://127.0.0.1:{service.port}{load.path}"
-    timing = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
-    command = ["wrk", *timing, "-s", str(script), url]
+    length = f"-d{max(1, round(seconds))}s"
+    command = ["wrk", "-t1", f"-c{connections}", length, "--timeout", "30s", "-s", str(script), url]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

@@ -52,7 +52,7 @@ def models(folder: Path) -> tuple[Path, Path, np.ndarray]:
 def ours(model: Path, workers: int = 1) -> Service:
     """Start our service."""
     port = free_port()
-    words = ["gpuclust.cli", "serve", str(model), "--port", str(port), "--workers", str(workers), "--device", "cpu"]
+    words = ["gpuclust", "serve", str(model), "--port", str(port), "--workers", str(workers), "--device", "cpu"]
     service = Service(OURS, words, port)
     service.ask("POST", "/v1/reload")  # is answered when all workers are there
     return service

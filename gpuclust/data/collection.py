@@ -107,8 +107,8 @@ def blocks_of(X: Any) -> Blocks:
         return X
     if hasattr(X, "columns"):
         return Blocks(tuple(X.to_delayed()), tuple(map(str, X.columns)))
-    if X.ndim != 2:
-        raise DataError(f"A dask array must have 2 dimensions, not {X.ndim}.")
+    if getattr(X, "ndim", None) != 2:
+        raise DataError(f"A dask array or DataFrame of 2 dimensions is needed, not {X!r}.")
     return Blocks(tuple(X.rechunk({1: -1}).to_delayed().ravel()))
 
 

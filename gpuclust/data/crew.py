@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures as concurrent
 from typing import Any, NamedTuple
 
-from ..errors import DataError, WorkersLostError
+from ..errors import DataError, DeviceMemoryError, WorkersLostError
 from .holder import Entry, Holder
 
 WAIT = 60.0  # seconds for a worker to come where there is none, and for a scheduler to answer
@@ -94,17 +94,18 @@ class Crew:
         if good:
             return value
         if isinstance(value, MemoryError):
-            raise type(value)(f"Worker {part.worker} has not enough memory: {value}") from value
+            raise _short(value, part.worker) from value
         raise value
 
     def _awaited(self, part: Part, answer: Any) -> bytes:
-        while True:
-            try:
-                return answer.result(timeout=POLL)
-            except Exception as error:  # of the way to the worker, since a holder returns its own
-                if answer.done() or part.worker not in self._workers():
-                    answer.cancel()
-                    raise Lost(part.worker) from error
+        while not concurrent.wait([answer], POLL).done:
+            if part.worker not in self._workers():
+                answer.cancel()
+                raise Lost(part.worker)
+        try:
+            return answer.result()
+        except Exception as error:  # of the way to the worker, since a holder returns its own
+            raise Lost(part.worker) from error
 
     # losses
     def _recovered(self, part: Part, request: Request) -> list[tuple[Part, Any]]:
@@ -226,7 +227,7 @@ class Crew:
                 if isinstance(error, KilledWorker):
                     raise WorkersLostError(f"Workers were lost that made {what}: {error}") from error
                 if isinstance(error, MemoryError):
-                    raise type(error)(f"Worker {self._erred_on(future)} has not memory for {what}: {error}") from error
+                    raise _short(error, self._erred_on(future), what) from error
                 raise error
             if future.status != "finished":
                 raise WorkersLostError(
@@ -287,6 +288,11 @@ def _client() -> Any:
     if client.asynchronous:
         raise DataError("An asynchronous client cannot be waited for here: use distributed.Client(...) without it.")
     return client
+
+
+def _short(error: MemoryError, worker: str, what: str = "its shards") -> MemoryError:
+    kind = DeviceMemoryError if isinstance(error, DeviceMemoryError) else MemoryError
+    return kind(f"Worker {worker} has not enough memory for {what}: {error}")
 
 
 def _erred_on(key: Any, dask_scheduler: Any) -> str:

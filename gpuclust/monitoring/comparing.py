@@ -29,7 +29,14 @@ def compare(
     by chance.
 
     If the new rows come from the same distribution as the training rows, the chance of a significant test anywhere is
-    at most `thresholds.alpha`, and that of a verdict other than 'ok' is no larger.
+    about `thresholds.alpha` at most, and that of a verdict other than 'ok' is no larger. Simulated with alpha = 0.01,
+    400 times for each of five shapes of data (clusters, one cluster cut into four, heavy tails, ties, categories) and
+    five sizes, from 200 training and 50 new rows to 10,000 of each: significant in 0.61 %, not 'ok' in 0.31 % of the
+    runs, and in at most 2.0 % and 1.0 % of those of one shape and size. Of 1000 new rows (10,000 training rows, 6
+    features), 'watch' or 'retrain' was said in 95 % of the runs where the mean of one feature had moved by 0.2 standard
+    deviations, and in 99 % or more where it had moved by 0.5, a variance had doubled, clusters were 1.25 times as wide,
+    a new cluster had 2 % of the rows, one of 10 % had vanished, or a feature lacked 10 % of its values
+    (`benchmarks/results/drift-cpu.json`).
 
     Parameters
     ----------

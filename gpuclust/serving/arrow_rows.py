@@ -17,9 +17,8 @@ from pyarrow import types
 from .columns import Columns
 from .problems import malformed, too_large, unsuitable
 
-HEADER, LENGTH, COMPRESSION = 2, 0, 3  # fields of Message and of RecordBatch in Arrow's Message.fbs
-DATA: Final = 0  # a dictionary's RecordBatch is the field after its id
-DICTIONARY_DATA: Final = 1
+HEADER, LENGTH, COMPRESSION = 2, 0, 3  # numbers of fields of Message and of RecordBatch in Arrow's Message.fbs
+DICTIONARY_DATA: Final = 1  # the RecordBatch of a DictionaryBatch
 
 
 def read_arrow(body: bytes, columns: Columns, max_rows: int) -> np.ndarray:

@@ -58,7 +58,7 @@ class Batcher:
 
     async def close(self) -> None:
         """Answer what was accepted, then end the thread."""
-        while self._queue or not self._free.is_set():
+        while self._queue or self._running or not self._free.is_set():
             await asyncio.sleep(0.01)
         self._sweeper.cancel()
         self._thread.shutdown()

@@ -20,6 +20,7 @@ class Crew:
 
     folder: str  # of the run, for a file from each worker
     size: int
+    supervisor: int  # its process
 
     def tell(self, digest: str) -> None:
         """Say which model this worker serves."""
@@ -28,9 +29,14 @@ class Crew:
         part.write_text(digest)
         part.replace(place)
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether the supervisor is no more."""
+        return os.getppid() != self.supervisor
+
     def call(self) -> None:
         """Have the supervisor tell all workers to reload."""
-        os.kill(os.getppid(), signal.SIGHUP)
+        os.kill(self.supervisor, signal.SIGHUP)
 
     async def agreed(self, digest: str) -> int:
         """How many workers serve this model: all of them, or those that do when patience is at its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +32,7 @@ class Drift:
     def __init__(self, model: Any, summary: TrainingSummary) -> None:
         self._monitor = DriftMonitor(model, summary)
         self._waiting: list[Seen] = []
+        self._lock = threading.Lock()
         self._rows, self._since = 0, time.monotonic()
         self._rate = max(1, VALUES // summary.n_features)  # rows a second
         self._left, self._filled = float(self._rate), self._since
@@ -46,14 +48,16 @@ class Drift:
             some = np.sort(self._random.choice(n, most, replace=False))
             seen, n = Seen(*(column[some] for column in seen)), most
         self._left -= n
-        self._rows += n
-        if n:
-            self._waiting.append(seen)
-        return self._rows >= PENDING
+        with self._lock:
+            self._rows += n
+            if n:
+                self._waiting.append(seen)
+            return self._rows >= PENDING
 
     def count(self) -> None:
         """Count the rows that wait. For any thread."""
-        waiting, self._waiting, self._rows = self._waiting, [], 0
+        with self._lock:
+            waiting, self._waiting, self._rows = self._waiting, [], 0
         if waiting:
             self._monitor.add(*(np.concatenate(column) for column in zip(*waiting, strict=True)))
 

@@ -113,6 +113,11 @@ def _hold_back_reloads() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
+def _let_reloads_through() -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
 @dataclass
 class _Worker:
     """A process, when it was started, and what starts another one."""
@@ -136,18 +141,17 @@ def _supervise(model_path: str | os.PathLike[str], settings: Settings, listening
         os.environ[FOLDER] = folder
         share = max(1, (os.cpu_count() or 1) // settings.workers)
         os.environ.setdefault("NUMBA_NUM_THREADS", str(share))
-        crew = Crew(folder, settings.workers)
+        crew = Crew(folder, settings.workers, os.getpid())
         context = _context()
 
         def start() -> Any:
             process = context.Process(target=_member, args=(model_path, settings, listening, crew))
-            _hold_back_reloads()  # workers inherit it
+            _hold_back_reloads()  # workers inherit that
             process.start()
+            _let_reloads_through()
             return process
 
         workers = [_Worker(start) for _ in range(settings.workers)]
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         try:
             _watch(workers, crew, signals, waker)
         finally:

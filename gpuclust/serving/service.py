@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -106,11 +107,12 @@ class Service:
         return [(b"content-type", wanted), loaded.header], body
 
     async def _updated(self, scope: Any, receive: Any, ticket: _Ticket) -> tuple[list[Any], bytes]:
-        _head, _kind, loaded, ask = await self._asked(scope, receive, ticket)
-        if not loaded.learns:
-            raise Refused(409, f"A {loaded.info['estimator']} does not learn by partial_fit: serve a mini-batch model.")
+        *_, ask = await self._asked(scope, receive, ticket)
         async with self._changing:
             loaded = self.loaded
+            if not loaded.learns:
+                kind = loaded.info["estimator"]
+                raise Refused(409, f"A {kind} does not learn by partial_fit: serve a mini-batch model.")
             self.loaded = await self.batcher.alone(lambda: loaded.taught(ask.rows, self.settings.device))
         self.measures.updated()
         body = b'{"rows":%d,"updates":%d}' % (len(ask.rows), self.loaded.updates)
@@ -150,9 +152,11 @@ class Service:
         return changed
 
     async def _keep(self) -> None:
-        """Gauges that nobody sets in passing."""
+        """Gauges that nobody sets in passing; and an end, where there is no supervisor any more."""
         looked = time.monotonic()
         while True:
+            if self.crew is not None and self.crew.orphaned:
+                os.kill(os.getpid(), signal.SIGTERM)
             self.measures.in_flight.set(self._in_flight)
             await asyncio.sleep(min(1.0, self.settings.drift_every))
             if time.monotonic() - looked >= self.settings.drift_every:

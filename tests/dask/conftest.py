@@ -1,6 +1,7 @@
 """Clusters that last for the session: one in this process, one of two processes that may be killed."""
 
 import multiprocessing
+import os
 
 import dask
 import pytest
@@ -30,6 +31,8 @@ def one_process():
 @pytest.fixture(scope="session")
 def two_processes():
     """Yield a client of a cluster of two processes; a nanny starts those again that are killed."""
+    if os.name != "posix":
+        pytest.skip("there is no SIGKILL here")
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(distributed.utils, "_forkserver_preload_set", True, raising=False)
     multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED)

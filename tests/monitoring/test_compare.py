@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder
 import gpuclust
 from gpuclust import KMeans, KMedians
 from gpuclust.monitoring import DriftMonitor, Thresholds, TrainingSummary, compare, curves, summarize, tally
-from gpuclust.preprocessing import SimpleImputer, StandardScaler
+from gpuclust.preprocessing import FrequencyEncoder, SimpleImputer, StandardScaler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEANS = np.array([[0.0, 0, 0, 0], [8, 0, 4, 0], [0, 8, 0, 4]])
@@ -235,6 +235,26 @@ def mixed():
     ]
     model = make_pipeline(ColumnTransformer(steps), KMedians(3, random_state=0, device="cpu")).fit(frame)
     return model, summarize(model, frame), frame
+
+
+def test_distances_of_new_rows_are_those_that_training_rows_would_have():
+    """A centre of two rows has followed both: new rows are sqrt(3) times as far from it in the mean."""
+    model = KMeans(2, init=np.array([[1.0], [101]]), n_init=1, device="cpu").fit([[0.0], [2], [100], [102]])
+    summary = summarize(model, np.array([[0.0], [2], [100], [102]]))
+    found = tally.Tally.of(summary)
+    found.add([np.array([1 + 0.99 * 3**0.5, 1 + 1.01 * 3**0.5])], np.zeros(2, int), np.array([0.99, 1.01]) * 3**0.5,
+              np.arange(2))  # fmt: skip
+    assert found.far == 1 and [row for row, _ in found.far_rows] == [1]
+
+
+def test_many_rare_categories_are_not_called_drift(rng):
+    codes = rng.zipf(1.6, 12_000).clip(max=2000).astype(str)
+    frame = pd.DataFrame({"code": codes, "x": rng.normal(size=12_000)})
+    steps = [("c", FrequencyEncoder(), ["code"]), ("x", "passthrough", ["x"])]
+    model = make_pipeline(ColumnTransformer(steps), KMeans(2, random_state=0, device="cpu")).fit(frame[:1000])
+    report = compare(model, frame[1000:], summary=summarize(model, frame[:1000]))
+    assert check(report, "stability", "code").p_value > 1e-4 and check(report, "unseen", "code").p_value > 1e-4
+    assert report.unknown["code"] == sorted(report.unknown["code"]) and len(report.unknown["code"]) == 20
 
 
 def test_categories_are_summed_up(mixed):

@@ -53,6 +53,13 @@ def test_clusters_keep_their_numbers_and_parameters_their_values(rng, kind, dtyp
     assert json.dumps(report.as_dict(), allow_nan=False)
 
 
+def test_mini_batches_place_no_centre_anew(rng, monkeypatch):
+    old, seen, fit = MiniBatchKMeans(4, random_state=0, device="cpu").fit(draw(rng, 400)), [], MiniBatchKMeans.fit
+    monkeypatch.setattr(MiniBatchKMeans, "fit", lambda self, *a, **k: seen.append(self.get_params()) or fit(self, *a, **k))
+    assert refit(old, draw(rng, 400)).model.reassignment_ratio == old.reassignment_ratio > 0
+    assert seen[0]["reassignment_ratio"] == 0 and seen[0]["n_init"] == 1
+
+
 def test_a_refit_to_the_same_rows_moves_nothing(rng):
     X = draw(rng, 500)
     old = KMeans(4, random_state=0, tol=0, device="cpu").fit(X)

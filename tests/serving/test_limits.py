@@ -5,13 +5,14 @@ import threading
 import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from gpuclust.serving import Settings, batching
 from gpuclust.serving.loaded import Loaded
 
-from .client import NPY, Client, npy, refused
-from .conftest import NEW
+from .client import ARROW, NPY, Client, arrow, npy, refused
+from .conftest import NAMES, NEW
 
 GOOD = {"rows": [[1, 2, 3]]}
 
@@ -27,12 +28,16 @@ def held(monkeypatch):
 
 
 def test_rows_and_bytes(model_path):
-    with Client(model_path, max_rows=5, max_body=2000, max_values=5) as client:
+    with Client(model_path, max_rows=5, max_body=4000, max_values=5) as client:
         refused(client.post("/v1/predict", json={"rows": [[1, 2, 3]] * 6}), 413, "6 rows are more than the 5")
         refused(client.bulk(npy(NEW[:6]), NPY), 413, "6 rows")
+        table = pa.table(dict(zip(NAMES, NEW[:6].T, strict=True)))
+        halves = pa.concat_tables([table.slice(0, 3), table.slice(3)])
+        for each in (table, halves):
+            refused(client.bulk(arrow(each), ARROW), 413, "6 rows")
         refused(client.post("/v1/predict", json={"rows": [[1, 2, 3]] * 2, "distances": True}), 413, "6 distances")
-        answer = client.bulk(b"x" * 2001, NPY)
-        refused(answer, 413, "longer than the 2000 bytes")
+        answer = client.bulk(b"x" * 4001, NPY)
+        refused(answer, 413, "longer than the 4000 bytes")
         assert answer.headers["connection"] == "close"
         assert client.bulk(npy(NEW[:5]), NPY).status_code == 200
 

@@ -31,7 +31,7 @@ class Process:
     """`gpuclust serve`, and what it said."""
 
     def __init__(self, path, *options):
-        command = [sys.executable, "-m", "gpuclust.cli", "serve", str(path), "--port", "0", "--device", "cpu", *options]
+        command = [sys.executable, "-m", "gpuclust", "serve", str(path), "--port", "0", "--device", "cpu", *options]
         self.child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"GPUCLUST_TOKEN": ""})
         self.said, self.port = [], None
         self.listener = threading.Thread(target=self._listen)
@@ -153,7 +153,7 @@ def test_a_reload_reaches_all_workers(two, path):
     assert two.models() == {told["sha256"][:16]} != before
 
 
-def test_a_killed_worker_loses_what_it_was_doing_and_is_replaced(two):
+def test_a_killed_worker_loses_what_it_was_doing_and_is_replaced(two, path):
     pids = children(two)
     assert len(pids) == 2
     started = two.reached("Application startup complete")
@@ -165,6 +165,9 @@ def test_a_killed_worker_loses_what_it_was_doing_and_is_replaced(two):
         load.more()
     assert len(load.lost) <= len(load.threads)
     assert len(children(two)) == 2 and pids[0] not in children(two)
+    save_model(fitted(k=5), path)
+    told = json.loads(two.ask("POST", "/v1/reload")[2])
+    assert told["workers_reloaded"] == 2 and two.models(20) == {told["sha256"][:16]}
 
 
 def test_measures_are_summed_over_workers(two):
