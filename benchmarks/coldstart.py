@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .measure import COARSE, QUIET, machine_busy, wait_quiet
+from .measure import COARSE, QUIET, children_cpu, machine_busy, wait_quiet
 from .record import Recorder, parser, scratch
 from .tables import markdown
 
@@ -37,12 +36,6 @@ SHAPES = (
     ("MiniBatchKMeans", 16, 8, "float32"),
 )
 COLUMNS = ("fit", "first process s", "later process s", "over import s")
-
-
-def children_cpu() -> float:
-    """Return the CPU seconds of the finished child processes."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def launch(program: str, cache: Path) -> tuple[float, bool]:

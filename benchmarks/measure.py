@@ -42,6 +42,12 @@ def own_cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def children_cpu() -> float:
+    """Return the CPU seconds of the finished child processes."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def status_mb(field: str, pid: int | str = "self") -> float | None:
     """Return a memory field (VmRSS, VmHWM) of /proc/<pid>/status in MB."""
     try:

@@ -37,11 +37,6 @@ def seconds(row: Result | None) -> str:
     return show(row["wall"]) + "".join(mark for mark, applies in marks.items() if applies)
 
 
-def per_cent(value: float, digits: int = 2) -> str:
-    """Format a share with its sign."""
-    return f"{100 * value:+.{digits}f} %"
-
-
 def mean_line(summary: Result, what: str) -> str:
     """Return the sentence under a table of ratios."""
     if "geometric_mean" not in summary:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import resource
 import shutil
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from .measure import QUIET, machine_busy, wait_quiet
+from .measure import QUIET, children_cpu, machine_busy, wait_quiet
 
 WRK = "wrk is needed: apt install wrk, or https://github.com/wg/wrk"
 SCRIPT = """
@@ -124,9 +123,9 @@ def drive(
 ) -> dict[str, Any]:
     """Load a service and measure: requests and rows per second, latencies, CPU time of a request."""
     wait_quiet(patience)
-    busy, cpu, own = machine_busy(), service.cpu(), _children()
+    busy, cpu, own = machine_busy(), service.cpu(), children_cpu()
     found = result_of(start_wrk(service, load, folder, seconds, connections))
-    cpu, own, after = service.cpu() - cpu, _children() - own, machine_busy()
+    cpu, own, after = service.cpu() - cpu, children_cpu() - own, machine_busy()
     other = None if busy is None or after is None else max(0.0, after - busy - cpu - own) / found["seconds"]
     good = found["requests"] - found["refused"]
     rate = good / found["seconds"]
@@ -136,7 +135,3 @@ def drive(
         "other": other, "contended": other is not None and other > QUIET,
     }  # fmt: skip
 
-
-def _children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime

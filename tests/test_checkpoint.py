@@ -416,7 +416,7 @@ def test_it_is_a_parameter_like_others(given, tmp_path, monkeypatch):
     assert again.get_params()["checkpoint"] == given and type(again.checkpoint) is type(given)
     assert given is None or "fit.ckpt" in repr(model)
     save_model(model, "model")
-    assert load_model("model").checkpoint == (given if given is None or isinstance(given, str) else None)
+    assert load_model("model").checkpoint is None  # where it was written may not be there
 
 
 def test_the_command_line_goes_on(tmp_path, monkeypatch, written):

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
+from command_line import call, refuse, succeed
 
 import gpuclust
 from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians, load_model
@@ -24,7 +24,6 @@ from gpuclust.backends.diagnosis import install
 from gpuclust.cli import demo as demo_module
 from gpuclust.cli import doctor as doctor_module
 from gpuclust.cli import outputs as outputs_module
-from gpuclust.cli.app import app
 from gpuclust.cli.failures import reported
 from gpuclust.cli.progress import Listener, clock, describe, quantity
 from gpuclust.solvers.progress import Iteration
@@ -60,28 +59,6 @@ def store(suffix, *, frame=FRAME[NAMES], name="data"):
     else:
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, row_group_size=50)
     return path
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return result
-
-
-def refuse(code, message, *arguments):
-    """Assert that a call fails with this code and one sentence, and leaves no file behind."""
-    before = sorted(Path().rglob("*"))
-    result = call(*arguments)
-    assert result.exit_code == code, result.output + repr(result.exception)
-    told = [line for line in result.output.splitlines() if line.startswith("gpuclust: error: ")]
-    assert len(told) == 1 and message in told[0], result.output
-    assert "Traceback" not in result.output
-    assert sorted(Path().rglob("*")) == before
-    return told[0]
 
 
 def labels(path="out/labels.parquet"):

@@ -17,6 +17,7 @@ from gpuclust.persistence.onnx import onnx_bytes
 from gpuclust.preprocessing import (
     FrequencyEncoder,
     MinMaxScaler,
+    OneHotEncoder,
     RobustScaler,
     SimpleImputer,
     StandardScaler,
@@ -124,6 +125,7 @@ ENCODERS = {
     ),
     "target": preprocessing.TargetEncoder(),
     "frequency": FrequencyEncoder(),
+    "own": OneHotEncoder(handle_unknown="ignore", sparse_output=False),
 }
 
 
@@ -189,7 +191,7 @@ def test_what_cannot_be_exported_is_said(tmp_path):
     path = tmp_path / "model.onnx"
     rows = FRAME[NUMBERS]
     fitted = make_pipeline(impute.KNNImputer(), KMeans(2, random_state=0)).fit(rows[:50])
-    with pytest.raises(NotImplementedError, match="KNNImputer cannot be exported"):
+    with pytest.raises(NotImplementedError, match="KNNImputer cannot be exported: its graph"):
         export_onnx(fitted, path)
     cube = make_pipeline(SimpleImputer(), preprocessing.FunctionTransformer(np.arcsinh), KMeans(2, random_state=0))
     with pytest.raises(NotImplementedError, match="arcsinh cannot be exported"):

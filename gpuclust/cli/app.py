@@ -222,7 +222,10 @@ def export(
     columns: Columns = None,
     quiet: Quiet = False,
 ) -> None:
-    """Convert MODEL to ONNX, preprocessing included; its labels are compared with the model's before it is written."""
+    """Convert MODEL to ONNX, preprocessing included; its labels are compared with the model's before it is written.
+
+    A model that was fitted with --impute knn cannot be converted.
+    """
     with reported():
         from gpuclust.cli.export import run
 

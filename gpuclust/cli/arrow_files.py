@@ -19,13 +19,7 @@ from gpuclust.data.stream import stream
 
 def read_parquet(path: Path, columns: list[str] | None, weight: str | None) -> Table:
     """Read the footer of a Parquet file; the rows stay on disk."""
-    try:
-        with parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-    except pa.ArrowInvalid as error:
-        raise DataProblem(
-            f"{str(path)!r} is truncated, damaged or no Parquet file ({sentence(error)})"
-        ) from error
+    schema, _ = parquet_footer(path)
     chosen = choose(path, schema.names, columns, weight)
     _check_types(
         path, {name: schema.field(name).type for name in [*chosen, *([weight] if weight else [])]}, schema
@@ -33,6 +27,15 @@ def read_parquet(path: Path, columns: list[str] | None, weight: str | None) -> T
     source = stream(path, chosen, weight)
     reader = source.open()
     return Table(path, chosen, True, reader.n_rows or 0, source, None, reader.blocks)
+
+
+def parquet_footer(path: Path) -> tuple[Any, int]:
+    """Return the schema and the number of rows of a Parquet file."""
+    try:
+        with parquet.ParquetFile(path) as file:
+            return file.schema_arrow, file.metadata.num_rows
+    except pa.ArrowInvalid as error:
+        raise DataProblem(f"{str(path)!r} is truncated, damaged or no Parquet file ({sentence(error)})") from error
 
 
 def read_csv(path: Path, columns: list[str] | None, weight: str | None) -> Table:

@@ -68,7 +68,7 @@ def choose(settings: Settings, table: Table, estimator: Any, wanted: Range) -> t
     if wanted.least > most:
         raise DataProblem(f"{str(table.path)!r} has {table.rows} row(s), fewer than {wanted.least} clusters")
     names = _criteria(wanted.criteria)
-    with remarks(table) as notes, choice_progress(not settings.quiet) as tell, data_problems(table), extras():
+    with remarks(table.note) as notes, choice_progress(not settings.quiet) as tell, data_problems(table), extras():
         if most < wanted.most:
             notes.append(f"{most} clusters at most are tried, as many as there are rows")
         choice = choose_k(

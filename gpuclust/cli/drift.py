@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
 from gpuclust.cli.fit import check_device, memory_budget
 from gpuclust.cli.outputs import Outputs, json_writer
-from gpuclust.cli.predict import open_for
+from gpuclust.cli.predict import load
+from gpuclust.cli.prepare import frames_for, prepared_problems
 from gpuclust.cli.report import tell_notes
+from gpuclust.cli.tables import open_for
 
 if TYPE_CHECKING:
     from gpuclust.monitoring import DriftReport, Thresholds
-    from gpuclust.persistence import ModelFile
 
 CODES = {"ok": 0, "watch": 10, "retrain": 20}
 PICTURES = (".png", ".svg", ".pdf")
@@ -55,13 +56,12 @@ def run(
     quiet: bool,
 ) -> int:
     """Compare; write and print the report; return the exit code."""
-    from gpuclust.cli.prepare import prepared_problems
     from gpuclust.monitoring import compare
 
     check_device(device)
     if plot is not None and plot.suffix.lower() not in PICTURES:
         raise UsageProblem(f"--plot {str(plot)!r} ends in none of {', '.join(PICTURES)}")
-    file, start = read(model, device), time.perf_counter()
+    file, start = load(model, device), time.perf_counter()
     if file.summary is None:
         raise DataProblem(
             f"{str(model)!r} does not tell what its training rows were like: fit it again without --no-summary, or save"
@@ -79,19 +79,6 @@ def run(
     return CODES[report.verdict]
 
 
-def read(path: Path, device: str) -> ModelFile:
-    """Load a model with its summary, for a device."""
-    from gpuclust.models import parts
-    from gpuclust.persistence import read_model
-
-    try:
-        file = read_model(path)
-    except OSError as error:
-        raise DataProblem(f"cannot read {str(path)!r}: {error.strerror or sentence(error)}") from error
-    parts(file.model).estimator.set_params(device=device)
-    return file
-
-
 def rows_for(model: Any, data: Path, columns: str | None) -> tuple[Any, str]:
     """The rows of a file as the model is given them, before any preprocessing, and a remark on how they were read."""
     from gpuclust.models import parts
@@ -99,8 +86,6 @@ def rows_for(model: Any, data: Path, columns: str | None) -> tuple[Any, str]:
     if parts(model).preprocessor is None or getattr(model, "feature_names_in_", None) is None:
         table = open_for(data, columns, model)
         return table.source, table.note
-    from gpuclust.cli.prepare import frames_for
-
     frames = frames_for(data, columns, model)
     return frames.pieces, frames.note
 

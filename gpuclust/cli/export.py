@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
-from gpuclust.cli.frames import open_frames
 from gpuclust.cli.outputs import Outputs
-from gpuclust.cli.predict import load_file
-from gpuclust.cli.tables import split_names
+from gpuclust.cli.predict import load
+from gpuclust.cli.prepare import frames_for
 
 ROWS = 10_000
 
 
 def run(model: Path, out: Path, *, check: Path | None, columns: str | None, quiet: bool) -> None:
     """Load a model, convert it, compare labels on rows of a file or on random ones, write it."""
-    found = load_file(model)
-    rows = None if check is None else _rows(found.model, check, columns)
+    found = load(model)
+    rows = None if check is None else frames_for(check, columns, found.model).head(ROWS)
     with Outputs(out.parent) as outputs:
         data = _converted(found.model)
         told = _checked(data, found, rows)
@@ -55,19 +54,3 @@ def _checked(data: bytes, found: Any, rows: Any) -> str:
         f" {result.clear:,} whose two nearest centers differ by more than 1e-5 are the model's;"
         f" {result.close_differing:,} of the other {result.rows - result.clear:,} differ"
     )
-
-
-def _rows(model: Any, path: Path, columns: str | None) -> Any:
-    """The first rows of a file, with the model's columns."""
-    from gpuclust.models import feature_names, input_features, n_features
-
-    names = feature_names(model)
-    by_name = hasattr(model, "feature_names_in_") and path.suffix.lower() not in (".npy", ".npz")
-    text = [f.name for f in input_features(model) if f.categories and all(isinstance(v, str) for v in f.categories)]
-    frames = open_frames(path, names if columns is None and by_name else split_names(columns), text=text)
-    if len(frames.columns) != n_features(model):
-        raise DataProblem(
-            f"{str(path)!r} has {len(frames.columns)} columns, but the model has {n_features(model)}; choose them with"
-            " --columns"
-        )
-    return frames.head(ROWS)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 USAGE, DATA, DEVICE, OUTPUT, INTERRUPTED = 2, 3, 4, 5, 130
 
@@ -47,6 +48,15 @@ def reported() -> Iterator[None]:
         if code is None:
             raise
         _leave(f"error: {sentence(error)}", code)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say which file could not be read, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise DataProblem(f"cannot read {str(path)!r}: {error.strerror or sentence(error)}") from error
 
 
 def exit_code(error: Exception) -> int | None:

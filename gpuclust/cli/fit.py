@@ -213,15 +213,15 @@ def cluster(settings: Settings, table: Table, estimator: Any, prepared: Prepared
 
 def _fit(settings: Settings, table: Table, estimator: Any) -> list[str]:
     """Fit; return remarks."""
-    with remarks(table) as notes, fit_progress(not settings.quiet), data_problems(table):
+    with remarks(table.note) as notes, fit_progress(not settings.quiet), data_problems(table):
         estimator.fit(table.source, sample_weight=table.weight)
     return notes
 
 
 @contextlib.contextmanager
-def remarks(table: Table) -> Iterator[list[str]]:
-    """Yield a list that holds, after the block, what the reader and the block's warnings have to say."""
-    notes = [table.note] if table.note else []
+def remarks(note: str) -> Iterator[list[str]]:
+    """Yield a list that holds, after the block, the reader's note, if any, and what the block's warnings say."""
+    notes = [note] if note else []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         yield notes

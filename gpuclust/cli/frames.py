@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from gpuclust.cli.failures import DataProblem, sentence
-from gpuclust.cli.tables import CHUNK_BYTES, choose, open_table, shortened
+from gpuclust.cli.failures import DataProblem, reading, sentence
+from gpuclust.cli.tables import CHUNK_BYTES, choose, open_table
 
 Pieces = Callable[[], Iterator[tuple[Any, Any]]]
+LEAST_BYTES = 1 << 16
+TEXT_BYTES = 256  # that a value of text may take as an object of Python's
 HELD = 1 << 30  # bytes of numbers that are held in memory where no budget is given
 
 
@@ -39,6 +41,13 @@ class Frames:
         """Some of the columns."""
         names, pieces = list(columns), self.pieces
         return replace(self, columns=names, pieces=lambda: ((frame[names], weight) for frame, weight in pieces()))
+
+    def renamed(self, names: list[str]) -> Frames:
+        """The same columns under other names."""
+        pieces = self.pieces
+        return replace(
+            self, columns=names, pieces=lambda: ((frame.set_axis(names, axis=1), weight) for frame, weight in pieces())
+        )  # fmt: skip
 
     def kept(self, keep: Callable[[Any], Any], rows: int) -> Frames:
         """The `rows` rows for which `keep` of a frame is true."""
@@ -79,12 +88,10 @@ def open_frames(
     names = None if columns is None else list(columns)
     if suffix not in (".csv", ".parquet", ".pq"):
         return _of_numbers(path, names, weight)
-    try:
+    with reading(path):
         if path.stat().st_size == 0:
             raise DataProblem(f"{str(path)!r} is empty")
         frames = _of_csv(path, names, weight, text) if suffix == ".csv" else _of_parquet(path, names, weight)
-    except OSError as error:
-        raise DataProblem(f"cannot read {str(path)!r}: {error.strerror or sentence(error)}") from error
     if not frames.rows:
         raise DataProblem(f"{str(path)!r} has no rows")
     return frames
@@ -106,17 +113,16 @@ def _of_parquet(path: Path, columns: list[str] | None, weight: str | None) -> Fr
     import pyarrow as pa
     from pyarrow import parquet
 
-    try:
-        with parquet.ParquetFile(path) as file:
-            names, rows = file.schema_arrow.names, file.metadata.num_rows
-    except pa.ArrowInvalid as error:
-        raise DataProblem(f"{str(path)!r} is truncated, damaged or no Parquet file ({sentence(error)})") from error
-    chosen = choose(path, names, columns, weight)
+    from gpuclust.cli.arrow_files import parquet_footer
+
+    schema, rows = parquet_footer(path)
+    chosen = choose(path, schema.names, columns, weight)
     wanted = [*chosen, *([weight] if weight else [])]
+    step = _rows_at_a_time([schema.field(name).type for name in chosen])
 
     def pieces() -> Iterator[tuple[Any, Any]]:
         with parquet.ParquetFile(path, pre_buffer=False) as file:
-            for batch in file.iter_batches(batch_size=max(1, CHUNK_BYTES // (8 * len(wanted))), columns=wanted):
+            for batch in file.iter_batches(batch_size=step, columns=wanted):
                 yield _piece(path, pa.Table.from_batches([batch]), chosen, weight)
 
     return Frames(path, chosen, rows, pieces)
@@ -135,11 +141,23 @@ def _of_csv(path: Path, columns: list[str] | None, weight: str | None, text: Seq
     chosen = choose(path, table.column_names, columns, weight)
 
     def pieces() -> Iterator[tuple[Any, Any]]:
-        step = max(1, CHUNK_BYTES // (8 * len(chosen)))
+        step = _rows_at_a_time([table.schema.field(name).type for name in chosen])
         for start in range(0, table.num_rows, step):
             yield _piece(path, table.slice(start, step), chosen, weight)
 
     return Frames(path, chosen, table.num_rows, pieces, form.note)
+
+
+def _rows_at_a_time(kinds: Sequence[Any]) -> int:
+    """Rows of a piece: a few megabytes, fewer where the budget is small; text takes more than its place in a table."""
+    import pyarrow as pa
+
+    from gpuclust.config import get_config
+
+    budget = get_config().memory
+    room = CHUNK_BYTES if budget is None else min(CHUNK_BYTES, max(budget // 16, LEAST_BYTES))
+    plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_temporal)
+    return max(1, room // sum(8 if any(test(kind) for test in plain) else TEXT_BYTES for kind in kinds))
 
 
 def _piece(path: Path, table: Any, chosen: list[str], weight: str | None) -> tuple[Any, Any]:
@@ -178,8 +196,3 @@ def _weights(path: Path, column: Any, name: str) -> Any:
     if not np.all((values >= 0) & np.isfinite(values)):
         raise DataProblem(f"{str(path)!r}: weights in column {name!r} must be finite and not negative")
     return values
-
-
-def missing_columns(path: Path, wanted: Sequence[str], error: Exception) -> DataProblem:
-    """The columns of a model that a file lacks."""
-    return DataProblem(f"{sentence(error)}; the model was fitted on {shortened(list(wanted))}")

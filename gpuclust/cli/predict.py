@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
+from gpuclust.cli.failures import UsageProblem, reading
 from gpuclust.cli.fit import check_device, data_problems, memory_budget
 from gpuclust.cli.outputs import Outputs, labels_suffix, labels_writer
+from gpuclust.cli.prepare import table_for
 from gpuclust.cli.report import tell_notes
-from gpuclust.cli.tables import Table, open_table, shortened, split_names
+from gpuclust.cli.tables import Table, open_for
+
+if TYPE_CHECKING:
+    from gpuclust.persistence import ModelFile
 
 SUFFIXES = (".parquet", ".npy", ".csv")
 
@@ -31,9 +35,9 @@ def run(
     target = out or Path(f"{data.stem}-labels{labels_suffix()}")
     if target.suffix not in SUFFIXES:
         raise UsageProblem(f"--out {str(target)!r} ends in none of {', '.join(SUFFIXES)}")
-    whole = load(model)
+    whole = load(model, device).model
     with memory_budget(memory):
-        estimator, table = open_with(whole, data, columns, device)
+        estimator, table = open_with(whole, data, columns)
         with Outputs(target.parent) as outputs:
             start = time.perf_counter()
             labels = assign_blocks(estimator, table)
@@ -44,52 +48,26 @@ def run(
         print_sizes(labels, len(estimator.cluster_centers_), seconds, target)
 
 
-def load(path: Path) -> Any:
-    """Load a model; say that its file cannot be read where it cannot."""
-    return load_file(path).model
-
-
-def load_file(path: Path) -> Any:
-    """As `load`, with the training summary and what the file says of itself."""
+def load(path: Path, device: str | None = None) -> ModelFile:
+    """Load a model, for a device if one is given; say that its file cannot be read where it cannot."""
+    from gpuclust.models import parts
     from gpuclust.persistence import read_model
 
-    try:
-        return read_model(path)
-    except OSError as error:
-        raise DataProblem(f"cannot read {str(path)!r}: {error.strerror or sentence(error)}") from error
+    with reading(path):
+        file = read_model(path)
+    if device is not None:
+        parts(file.model).estimator.set_params(device=device)
+    return file
 
 
-def open_with(model: Any, data: Path, columns: str | None, device: str) -> tuple[Any, Table]:
-    """A model's estimator, on a device, and the rows of a file as it takes them."""
+def open_with(model: Any, data: Path, columns: str | None) -> tuple[Any, Table]:
+    """A model's estimator, and the rows of a file as it takes them."""
     from gpuclust.models import parts
 
     preprocessor, estimator = parts(model)
-    estimator.set_params(device=device)
     if preprocessor is None:
         return estimator, open_for(data, columns, estimator)
-    from gpuclust.cli.prepare import table_for
-
     return estimator, table_for(data, columns, model, preprocessor)
-
-
-def open_for(data: Path, columns: str | None, estimator: Any) -> Table:
-    """Open the data with the columns that the model was fitted on: by name if it has names, else by count."""
-    names = getattr(estimator, "feature_names_in_", None)
-    if columns is None and names is not None and data.suffix.lower() not in (".npy", ".npz"):
-        try:
-            table = open_table(data, [str(name) for name in names])
-        except UsageProblem as error:  # the names are the model's, not the user's
-            raise DataProblem(
-                f"{sentence(error)}; the model was fitted on {shortened(list(names))}"
-            ) from error
-    else:
-        table = open_table(data, split_names(columns))
-    if len(table.columns) != estimator.n_features_in_:
-        raise DataProblem(
-            f"{str(data)!r} has {len(table.columns)} columns, but the model has {estimator.n_features_in_}; "
-            "choose them with --columns"
-        )
-    return table
 
 
 def assign_blocks(estimator: Any, table: Table) -> Any:

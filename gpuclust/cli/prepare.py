@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
-from gpuclust.cli.frames import Frames, missing_columns, open_frames
-from gpuclust.cli.tables import Table, array_chunks, open_table, split_names
+from gpuclust.cli.frames import Frames, open_frames
+from gpuclust.cli.tables import Table, array_chunks, open_for, split_names
 
 LOOKED_AT = 100_000  # rows behind the choices for columns, where not all are in memory
 
@@ -44,10 +45,9 @@ class Prepared:
     asked: Preparation
     table: Table
     preprocessor: Any  # fitted Pipeline
-    columns: list[str]  # of the file, that are used
     explanation: list[str]
     kept: Any  # bool [rows of the file]; None: all
-    frames: Frames  # all rows of the file, those that were dropped included
+    frames: Frames  # the columns that are used, of all rows of the file: those that were dropped included
 
     def model(self, estimator: Any) -> Any:
         """The whole way from the file's rows to clusters."""
@@ -79,7 +79,7 @@ def prepare(path: Path, columns: str | None, weight: str | None, asked: Preparat
     with prepared_problems(path):
         left, kept, dropped = _dropped(frames, made, asked)
         table = _fitted(left, made, weight)
-    return Prepared(asked, table, made, frames.columns, told + dropped, kept, frames)
+    return Prepared(asked, table, made, told + dropped, kept, frames)
 
 
 def _dropped(frames: Frames, made: Any, asked: Preparation) -> tuple[Frames, Any, list[str]]:
@@ -189,36 +189,23 @@ def _floats(X: Any) -> Any:
 
 def table_for(data: Path, columns: str | None, model: Any, preprocessor: Any) -> Table:
     """The rows of a file as a model's estimator takes them: columns are found by name, if the model has names."""
-    from gpuclust.models import n_features
-
     if getattr(model, "feature_names_in_", None) is None:
-        return _unnamed(data, columns, preprocessor, n_features(model))
+        return _unnamed(data, columns, model, preprocessor)
     with prepared_problems(data):
         return table_of(frames_for(data, columns, model), preprocessor, False)
 
 
 def frames_for(data: Path, columns: str | None, model: Any) -> Frames:
-    """The rows of a file as a model with names for its columns takes them."""
-    from gpuclust.models import input_features
+    """The rows of a file as a model takes them, under the model's names if it has any."""
+    from gpuclust.models import feature_names, input_features
 
-    wanted = [str(name) for name in model.feature_names_in_]
-    asked = wanted if columns is None and data.suffix.lower() not in (".npy", ".npz") else split_names(columns)
     text = [f.name for f in input_features(model) if f.categories and all(isinstance(v, str) for v in f.categories)]
-    try:
-        frames = open_frames(data, asked, text=text)
-    except UsageProblem as error:
-        raise missing_columns(data, wanted, error) from error
-    _check_width(data, frames.columns, len(wanted))
-    pieces = frames.pieces
-    return Frames(
-        frames.path, wanted, frames.rows,
-        lambda: ((frame.set_axis(wanted, axis=1), weight) for frame, weight in pieces()), frames.note,
-    )  # fmt: skip
+    frames: Frames = open_for(data, columns, model, partial(open_frames, text=text))
+    return frames if getattr(model, "feature_names_in_", None) is None else frames.renamed(feature_names(model))
 
 
-def _unnamed(data: Path, columns: str | None, preprocessor: Any, width: int) -> Table:
-    table = open_table(data, split_names(columns))
-    _check_width(data, table.columns, width)
+def _unnamed(data: Path, columns: str | None, model: Any, preprocessor: Any) -> Table:
+    table: Table = open_for(data, columns, model)
 
     def chunks() -> Iterator[Any]:
         for _, X, _ in table.blocks():
@@ -226,13 +213,6 @@ def _unnamed(data: Path, columns: str | None, preprocessor: Any, width: int) -> 
 
     with prepared_problems(data):
         return _streamed(data, preprocessor, table.rows, chunks, table.note)
-
-
-def _check_width(data: Path, columns: Sequence[str], width: int) -> None:
-    if len(columns) != width:
-        raise DataProblem(
-            f"{str(data)!r} has {len(columns)} columns, but the model has {width}; choose them with --columns"
-        )
 
 
 @contextlib.contextmanager
@@ -244,5 +224,3 @@ def prepared_problems(path: Path) -> Iterator[None]:
         raise DataProblem(f"{str(path)!r}: {sentence(error)}") from error
     except ImportError as error:
         raise UsageProblem(sentence(error)) from error
-
-

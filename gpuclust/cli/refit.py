@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuclust.cli.drift import read
 from gpuclust.cli.failures import DataProblem
 from gpuclust.cli.fit import (
     Result,
@@ -21,10 +19,10 @@ from gpuclust.cli.fit import (
 )
 from gpuclust.cli.frames import Frames
 from gpuclust.cli.outputs import Outputs, json_writer
-from gpuclust.cli.predict import open_for
+from gpuclust.cli.predict import load
 from gpuclust.cli.prepare import Preparation, Prepared, frames_for, prepared_problems, table_of
 from gpuclust.cli.report import print_clusters, tell_notes
-from gpuclust.cli.tables import Table
+from gpuclust.cli.tables import Table, open_for
 from gpuclust.models import parts
 from gpuclust.profiling.fitted import metric_of
 
@@ -47,7 +45,7 @@ def run(
 ) -> None:
     """Fit again; write what `gpuclust fit` writes, and what moved."""
     check_device(device)
-    file = read(model, device)
+    file = load(model, device)
     settings = Settings(data, None, columns=columns, device=device, memory=memory, quiet=quiet, summarized=summarized)
     with memory_budget(memory), Outputs(out or Path(f"{data.stem}-refit")) as outputs:
         result, moved = _refit(file, settings, again)
@@ -64,34 +62,30 @@ def _refit(file: ModelFile, settings: Settings, again: bool) -> tuple[Result, Re
     from gpuclust.cli.scan import summarize
     from gpuclust.monitoring import refit
 
-    start, (table, rows, frames) = time.perf_counter(), _rows(file.model, settings)
-    notes = [frames.note] if frames is not None and frames.note else []
-    with contextlib.ExitStack() as stack:
-        if table is None:
-            stack.enter_context(prepared_problems(settings.data))
-        else:
-            notes = stack.enter_context(remarks(table))
-            stack.enter_context(data_problems(table))
+    start, (rows, opened) = time.perf_counter(), _rows(file.model, settings)
+    problems = data_problems(opened) if isinstance(opened, Table) else prepared_problems(settings.data)
+    with remarks(opened.note) as notes, problems:
         moved = refit(file.model, rows, summary=file.summary, refit_preprocessing=again)
-    seconds, prepared = time.perf_counter() - start, None
+    seconds = time.perf_counter() - start
     preprocessor, estimator = parts(moved.model)
-    if frames is not None:
-        table = table_of(frames, preprocessor, False)
-        prepared = Prepared(Preparation(), table, preprocessor, frames.columns, [], None, frames)
-    assert table is not None
+    if isinstance(opened, Table):
+        table, prepared = opened, None
+    else:
+        table = table_of(opened, preprocessor, False)
+        prepared = Prepared(Preparation(), table, preprocessor, [], None, opened)
     clusters = summarize(table, estimator.cluster_centers_, moved.labels, metric_of(estimator).l1)
     reason = device_reason(settings.device, estimator.device_)
     return Result(settings, table, estimator, clusters, seconds, reason, notes, None, prepared), moved
 
 
-def _rows(model: Any, settings: Settings) -> tuple[Table | None, Any, Frames | None]:
-    """The file as a table of what the model's estimator takes, or as rows and frames of what comes before."""
+def _rows(model: Any, settings: Settings) -> tuple[Any, Table | Frames]:
+    """The rows of the file as the model is given them, and where they come from: frames, if it prepares them."""
     if parts(model).preprocessor is None:
-        table = open_for(settings.data, settings.columns, model)
-        return table, table.source, None
+        table: Table = open_for(settings.data, settings.columns, model)
+        return table.source, table
     if getattr(model, "feature_names_in_", None) is None:
         raise DataProblem("the model has no names for its columns: use gpuclust.monitoring.refit in Python")
     frames = frames_for(settings.data, settings.columns, model)
     if not frames.fits:
         raise DataProblem(f"{str(settings.data)!r} does not fit the memory before it is prepared: raise --memory")
-    return None, frames.head(frames.rows), frames
+    return frames.head(frames.rows), frames

@@ -128,7 +128,7 @@ def _preparation(result: Result) -> dict[str, Any]:
     return {
         "preparation": {
             "options": {name: value for name, value in vars(prepared.asked).items() if value is not None},
-            "columns": prepared.columns, "explanation": prepared.explanation, "rows_dropped": dropped,
+            "columns": prepared.frames.columns, "explanation": prepared.explanation, "rows_dropped": dropped,
         },
         "centers": {"columns": columns, "values": values.tolist()},
     }  # fmt: skip

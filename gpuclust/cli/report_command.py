@@ -35,10 +35,10 @@ def run(
 ) -> None:
     """Load a model, look at the rows under it, write the page."""
     check_device(device)
-    whole = load(model)
+    whole = load(model, device).model
     start = time.perf_counter()
     with memory_budget(memory):
-        estimator, table = open_with(whole, data, columns, device)
+        estimator, table = open_with(whole, data, columns)
         with place(out or Path(f"{data.stem}-report.html")) as write:
             target = write(estimator, table, sample_size=sample, random_state=seed, notes=_notes(table))
     tell_notes(_notes(table))

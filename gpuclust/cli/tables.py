@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpuclust.cli.failures import DataProblem, UsageProblem, sentence
+from gpuclust.cli.failures import DataProblem, UsageProblem, reading, sentence
 
 CHUNK_BYTES = 1 << 24  # of float64: rows of a chunk in the passes that the command line makes itself
 FORMATS = (".npy", ".npz", ".csv", ".parquet", ".pq")
@@ -41,14 +41,12 @@ def open_table(path: Path, columns: Sequence[str] | None = None, weight: str | N
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise UsageProblem(f"{str(path)!r} ends in none of {', '.join(FORMATS)}")
-    try:
+    with reading(path):
         if path.stat().st_size == 0:
             raise DataProblem(f"{str(path)!r} is empty")
         with path.open("rb"):
             pass
         table = _reader(suffix)(path, None if columns is None else list(columns), weight)
-    except OSError as error:
-        raise DataProblem(f"cannot read {str(path)!r}: {error.strerror or sentence(error)}") from error
     if not table.rows:
         raise DataProblem(f"{str(path)!r} has no rows")
     return table
@@ -78,6 +76,24 @@ def split_names(text: str | None) -> list[str] | None:
     if not all(names) or len(set(names)) < len(names):
         raise UsageProblem(f"--columns {text!r} holds an empty name or one name twice")
     return names
+
+
+def open_for(data: Path, columns: str | None, model: Any, opener: Callable[..., Any] = open_table) -> Any:
+    """Open a file with the columns that a model was fitted on: by name if it has names, else by count."""
+    names = getattr(model, "feature_names_in_", None)
+    if columns is None and names is not None and data.suffix.lower() not in (".npy", ".npz"):
+        try:
+            found = opener(data, [str(name) for name in names])
+        except UsageProblem as error:  # the names are the model's, not the user's
+            raise DataProblem(f"{sentence(error)}; the model was fitted on {shortened(list(names))}") from error
+    else:
+        found = opener(data, split_names(columns))
+    if len(found.columns) != model.n_features_in_:
+        raise DataProblem(
+            f"{str(data)!r} has {len(found.columns)} columns, but the model has {model.n_features_in_}; "
+            "choose them with --columns"
+        )
+    return found
 
 
 def choose(path: Path, present: Sequence[str], columns: list[str] | None, weight: str | None) -> list[str]:

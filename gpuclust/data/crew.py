@@ -231,8 +231,8 @@ class Crew:
                 raise error
             if future.status != "finished":
                 raise WorkersLostError(
-                    f"Block {what} was lost with its worker and cannot be made again: a block that was scattered has no"
-                    " graph. Pass delayed objects, or futures of tasks."
+                    f"{what.capitalize()} was lost with its worker and cannot be made again: a block that was scattered"
+                    " has no graph. Pass delayed objects, or futures of tasks."
                 )
         return futures
 

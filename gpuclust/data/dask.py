@@ -29,7 +29,7 @@ from .collection import blocks_of, column_blocks, is_collection, mapped
 from .crew import Crew, Part, Request
 from .holder import Facts, Opening
 from .plan import DEFAULT_CHUNK
-from .source import Source
+from .source import Source, joined
 
 
 class DaskSource(Source):
@@ -185,7 +185,7 @@ class DaskSource(Source):
         found: list[list[Chunk]] = [[] for _ in ranges]
         for number, chunk in chain(*self._asked("slices", list(ranges))):
             found[number].append(chunk)
-        return [_joined(sorted(chunks, key=lambda chunk: chunk.start)) for chunks in found]
+        return [joined(sorted(chunks, key=lambda chunk: chunk.start), np.concatenate) for chunks in found]
 
     def _chunks(self) -> Generator[Chunk, None, None]:
         """All rows, brought to the client a few at a time: for results as long as the data."""
@@ -221,11 +221,3 @@ def _merged(parts: list[Any]) -> Any:
 def _in_order(found: Sequence[Sequence[tuple[int, np.ndarray]]]) -> np.ndarray:
     """Columns of shards, given with their first rows, as one."""
     return np.concatenate([column for _, column in sorted(chain(*found), key=itemgetter(0))])
-
-
-def _joined(chunks: Sequence[Chunk]) -> Chunk:
-    if len(chunks) == 1:
-        return chunks[0]
-    weight = None if chunks[0].weight is None else np.concatenate([chunk.weight for chunk in chunks])
-    ledger = {name: np.concatenate([chunk.rows[name] for chunk in chunks]) for name in chunks[0].rows}
-    return Chunk(np.concatenate([chunk.X for chunk in chunks]), weight, chunks[0].start, ledger)

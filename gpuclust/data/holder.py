@@ -130,7 +130,7 @@ class Holder:
     def write(self, view: int, name: str, index: np.ndarray, values: np.ndarray) -> None:
         """Of rows by global index, those that are here."""
         for source in self._views[view]:
-            here = _inside(source, index)
+            here = source.has(index)
             if here.any():
                 source.write(name, index[here] - source.first, values[here])
 
@@ -151,7 +151,7 @@ class Holder:
         """Of rows by global index those that are here: their places in `index`, the rows, their weights."""
         found = []
         for source in self._views[view]:
-            here = np.flatnonzero(_inside(source, index))
+            here = np.flatnonzero(source.has(index))
             if len(here):
                 X, weight = source.gather(index[here] - source.first)
                 found.append((here, *_on_host(source, X, weight)))
@@ -162,9 +162,8 @@ class Holder:
         found = []
         for source in self._views[view]:
             for number, (start, stop) in enumerate(ranges):
-                low, high = max(start - source.first, 0), min(stop - source.first, source.n_rows)
-                if low < high:
-                    (chunk,) = source.slices([(low, high)])
+                chunk = source.overlap(start, stop)
+                if chunk is not None:
                     X, weight = _on_host(source, chunk.X, chunk.weight)
                     ledger = {name: source.backend.to_host(column) for name, column in chunk.rows.items()}
                     found.append((number, Chunk(X, weight, chunk.start, ledger)))
@@ -248,10 +247,6 @@ def _weight(weight: Any, rows: int) -> np.ndarray:
     if not np.all((weight >= 0) & np.isfinite(weight)):
         raise DataError("Weights must be finite and not negative.")
     return weight
-
-
-def _inside(source: Source, index: np.ndarray) -> np.ndarray:
-    return (index >= source.first) & (index < source.first + source.n_rows)
 
 
 def _on_host(source: Source, X: Any, weight: Any) -> tuple[np.ndarray, np.ndarray | None]:

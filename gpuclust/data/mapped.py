@@ -19,7 +19,6 @@ class Rule:
     function: Callable[[np.ndarray], Any]  # [m, d] -> [m, n_features]; leaves what it is given as it is
     n_features: int
     takes: int  # features of the rows that it is for
-    names: tuple[str, ...] | None = None  # of the features that it makes
 
 
 class MappedReader(Reader):
@@ -30,7 +29,7 @@ class MappedReader(Reader):
         if inner.n_features != rule.takes:
             raise ValueError(f"X has {inner.n_features} features, but {rule.takes} features are expected as input.")
         self.n_rows, self.n_features, self.dtype = inner.n_rows, rule.n_features, inner.dtype
-        self.names, self.weighted, self.seekable = rule.names, inner.weighted, inner.seekable
+        self.weighted, self.seekable = inner.weighted, inner.seekable
 
     @property
     def row_bytes(self) -> int:

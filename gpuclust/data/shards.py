@@ -22,7 +22,7 @@ import numpy as np
 from ..backends.base import Array, Backend, Centers, Chunk
 from ..backends.frame import Frame
 from .plan import DEFAULT_CHUNK
-from .source import Source
+from .source import Source, joined
 
 R = TypeVar("R")
 ALL = slice(None)
@@ -107,7 +107,7 @@ class ShardedSource(Source):
 
     def write(self, name: str, index: np.ndarray, values: np.ndarray) -> None:
         def one(shard: Source) -> None:
-            here = _inside(shard, index)
+            here = shard.has(index)
             shard.write(name, index[here] - shard.first, values[here])
 
         self._everywhere(one)
@@ -154,39 +154,28 @@ class ShardedSource(Source):
 
     # rows here and there, on the first device
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
-        found = self._everywhere(lambda shard: [self._overlap(shard, *bounds) for bounds in ranges])
+        found = self._everywhere(lambda shard: [self._overlapping(shard, *bounds) for bounds in ranges])
         parts = [tuple(chunk for chunk in chunks if chunk is not None) for chunks in zip(*found, strict=True)]
-        return [self._joined(self._brought(chunks)) for chunks in parts]
+        return [joined(self._brought(chunks), self.backend.joined) for chunks in parts]
 
-    def _overlap(self, shard: Source, start: int, stop: int) -> Chunk | None:
+    def _overlapping(self, shard: Source, start: int, stop: int) -> Chunk | None:
         """The rows of [start, stop) that a shard has, with the ledger's columns that have one entry a row."""
-        low, high = max(start - shard.first, 0), min(stop - shard.first, shard.n_rows)
-        if low >= high:
-            return None
-        (chunk,) = shard.slices([(low, high)])
-        return self._cut(chunk, slice(0, high - low))
-
-    def _joined(self, parts: Sequence[Chunk]) -> Chunk:
-        if len(parts) == 1:
-            return parts[0]
-        joined, first = self.backend.joined, parts[0]
-        weight = None if first.weight is None else joined([part.weight for part in parts])
-        rows = {name: joined([part.rows[name] for part in parts]) for name in first.rows}
-        return Chunk(joined([part.X for part in parts]), weight, first.start, rows)
+        chunk = shard.overlap(start, stop)
+        return None if chunk is None else self._cut(chunk, slice(0, chunk.X.shape[0]))
 
     def gather(self, index: np.ndarray) -> tuple[Array, Array | None]:
         def one(shard: Source) -> tuple[np.ndarray, Any]:
-            here = np.flatnonzero(_inside(shard, index))
+            here = np.flatnonzero(shard.has(index))
             asked = len(here) or shard is self._shards[0]
             return here, shard.gather(index[here] - shard.first) if asked else None
 
         self.n_passes += not self.seekable
         found = [(here, self._brought(rows)) for here, rows in self._everywhere(one) if rows is not None]
         back = self.backend.upload(np.argsort(np.concatenate([here for here, _ in found])), np.int64)
-        joined = self.backend.joined
+        join = self.backend.joined
         with self.backend.current():
-            X = joined([X for _, (X, _) in found])[back]
-            return X, joined([weight for _, (_, weight) in found])[back] if self.weighted else None
+            X = join([X for _, (X, _) in found])[back]
+            return X, join([weight for _, (_, weight) in found])[back] if self.weighted else None
 
     def take(self, index: np.ndarray) -> np.ndarray:
         return self.backend.to_host(self.gather(index)[0])
@@ -223,10 +212,6 @@ def _after(begun: Any, done: list[Any], backend: Backend, work: Callable[[], R])
             return work()
         finally:
             done.append(backend.mark())
-
-
-def _inside(shard: Source, index: np.ndarray) -> np.ndarray:
-    return (index >= shard.first) & (index < shard.first + shard.n_rows)
 
 
 def _part(shard: Source) -> slice:

@@ -27,7 +27,7 @@ class Source(ABC):
     def __init__(self, backend: Backend, n_rows: int | None, n_features: int, dtype: Any):
         self.backend, self.n_features, self.dtype = backend, n_features, np.dtype(dtype)
         self._n_rows = n_rows
-        self.first = 0  # the number of the first row: not 0 for a shard of a larger source
+        self.first = 0  # the number of the first row: not 0 for a shard of a larger source; an index begins here
         self._ledger: dict[str, Array] = {}
         self.n_passes = 0
 
@@ -46,6 +46,15 @@ class Source(ABC):
     @abstractmethod
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
         """The rows of each [start, stop), with their slices of the ledger."""
+
+    def has(self, number: np.ndarray) -> np.ndarray:
+        """Which of these rows of the larger source are here, bool [m]."""
+        return (number >= self.first) & (number < self.first + self.n_rows)
+
+    def overlap(self, start: int, stop: int) -> Chunk | None:
+        """The rows of [start, stop) of the larger source that are here, with their slices of the ledger."""
+        low, high = max(start - self.first, 0), min(stop - self.first, self.n_rows)
+        return self.slices([(low, high)])[0] if low < high else None
 
     def fold(self, step: Callable[..., S], *args: Any) -> S:
         """`step(backend, chunk, *args)` over all chunks, merged in row order. One pass over the data."""
@@ -155,7 +164,7 @@ class Source(ABC):
         return self._ledger[name]
 
     def write(self, name: str, index: np.ndarray, values: np.ndarray) -> None:
-        """Set a ledger column for rows by global index, i64 [m]; values [m] are on the host."""
+        """Set a ledger column for rows by index, i64 [m]; values [m] are on the host."""
         column = self.rows(name)
         with self.backend.current():
             column[self.backend.upload(index, np.int64)] = self.backend.upload(values, column.dtype)
@@ -167,7 +176,7 @@ class Source(ABC):
             column[...] = self.backend.upload(values, column.dtype)
 
     def take(self, index: np.ndarray) -> np.ndarray:
-        """Rows by global index, in the order asked for, dense, on the host."""
+        """Rows by index, in the order asked for, dense, on the host."""
         chunks = self.slices([(int(i), int(i) + 1) for i in index])
         return np.concatenate([_dense(self.backend.to_host(c.X)) for c in chunks])
 
@@ -177,7 +186,7 @@ class Source(ABC):
         return False
 
     def gather(self, index: np.ndarray) -> tuple[Array, Array | None]:
-        """Rows by global index (repeats too) and their weights, in the order asked for, on the device.
+        """Rows by index (repeats too) and their weights, in the order asked for, on the device.
 
         One pass, where the source cannot seek.
         """
@@ -197,6 +206,16 @@ class Source(ABC):
     def _chunk(self, X: Array, weight: Array | None, start: int) -> Chunk:
         stop = start + X.shape[0]
         return Chunk(X, weight, self.first + start, {name: column[start:stop] for name, column in self._ledger.items()})
+
+
+def joined(chunks: Sequence[Chunk], join: Callable[[list[Array]], Array]) -> Chunk:
+    """Chunks that follow each other as one; `join` concatenates their arrays."""
+    first = chunks[0]
+    if len(chunks) == 1:
+        return first
+    weight = None if first.weight is None else join([chunk.weight for chunk in chunks])
+    rows = {name: join([chunk.rows[name] for chunk in chunks]) for name in first.rows}
+    return Chunk(join([chunk.X for chunk in chunks]), weight, first.start, rows)
 
 
 def _dense(X: Any) -> np.ndarray:

@@ -33,12 +33,16 @@ def numbers(column: Any) -> np.ndarray:
 def category_names(column: np.ndarray) -> np.ndarray:
     """A column as text, object [n]; None where there is no value."""
     seen: dict[Any, str | None] = {}
-    return np.array([seen[v] if v in seen else seen.setdefault(v, _name(v)) for v in column.tolist()], object)
+    try:
+        names = [seen[v] if v in seen else seen.setdefault(v, _name(v)) for v in column.tolist()]
+    except TypeError:  # lists and the like, in a column that the model drops
+        names = [_name(v) for v in column.tolist()]
+    return np.array(names, object)
 
 
 def _name(value: Any) -> str | None:
     """Numbers have one name, whether they are kept as integers or not: a missing value turns integers into floats."""
-    if value is None or value != value:
+    if value is None or (isinstance(value, float | np.floating) and value != value):
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

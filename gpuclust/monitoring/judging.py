@@ -122,7 +122,7 @@ def _of_rows(tally: Tally, limits: Thresholds) -> Iterator[Check]:
     share, slack = np.concatenate([[0.0], summary.distance_probabilities]), _slack(summary)
     medians = _medians(summary.distances, share, tally.distances)
     steep = np.sqrt(summary.n_features / np.pi)  # of the share within a distance, by the logarithm of the distance
-    found = st.kolmogorov(share, m, tally.distances, slack * steep)
+    found = st.kolmogorov(share, m, tally.distances, slack * steep, tally.given)
     moved = st.wasserstein(share, edges_of(summary.distances), tally.distances)
     yield Check("distances", None, *found, *limits.distance, *medians, moved)
     beyond, allowed = (1 - _within(summary, summary.far / each) for each in (1.0, 1 + slack))

@@ -114,7 +114,7 @@ class DriftReport:
         return told
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
+        """Everything as plain values, for JSON: None for NaN, and for distances beyond float64."""
         return {
             "verdict": self.verdict,
             "n_rows": self.n_rows,
@@ -126,7 +126,9 @@ class DriftReport:
                 {"cluster": j, "training": float(before), "new": float(now)}
                 for j, (before, now) in enumerate(self.shares)
             ],
-            "far_rows": [{"row": row, "distance": distance} for row, distance in self.far_rows],
+            "far_rows": [
+                {"row": row, "distance": distance if distance < np.inf else None} for row, distance in self.far_rows
+            ],
             "unknown": self.unknown,
             "thresholds": {
                 name: list(each) if isinstance(each, tuple) else each for name, each in asdict(self.thresholds).items()

@@ -82,17 +82,22 @@ def homogeneity(old: np.ndarray, new: np.ndarray) -> float:
     return float(stats.chi2.sf(chi2, len(old) - 1))
 
 
-def kolmogorov(share: np.ndarray, m: float, counts: np.ndarray, allowed: float = 0.0) -> Found:
+def kolmogorov(
+    share: np.ndarray, m: float, counts: np.ndarray, allowed: float = 0.0, later: np.ndarray | None = None
+) -> Found:
     """Kolmogorov and Smirnov's two-sample test, at the values that are known.
 
     `share` f64 [b] of a sample of m is at most the end of each cell, where `counts` [b + 1] lie; the last cell is
     beyond all. The distance is at most the one over all values, so that p is not too small. The effect is the distance:
     at least so many of the rows would have to be others for the samples to agree. The test is for more than `allowed`.
+    Where values are known within bounds only, `counts` are of the lower ones and `later` of the upper ones: many rows
+    may share a value, and a bound that passes it by a hair is no difference.
     """
     n = float(counts.sum())
     if n == 0 or m <= 0:
         return NOTHING
-    D = float(np.abs(np.cumsum(counts[:-1]) / n - share).max())
+    most, least = (np.cumsum(each[:-1]) / n for each in (counts, counts if later is None else later))
+    D = float(np.maximum(share - most, least - share).max(initial=0))
     over = D - allowed
     return Found(D, D, float(stats.kstwo.sf(over, max(1, round(m * n / (m + n))))) if over > 0 else 1.0)
 

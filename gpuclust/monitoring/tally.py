@@ -13,6 +13,7 @@ from .summary import TrainingSummary
 
 MOST_FAR: Final = 20  # rows that are named
 MOST_UNKNOWN: Final = 20  # unknown categories of a column that are named
+EVEN: Final = 1e-6  # by what part distances of equal rows may differ, of float32 and of float64
 
 
 @dataclass
@@ -30,7 +31,8 @@ class Tally:
     strange: list[set[str]] = field(default_factory=list)  # some of those: the first by name
     missing: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [d]
     counts: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [k]
-    distances: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [p + 2]
+    distances: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [p + 2]: as far as training rows would be
+    given: np.ndarray = field(default_factory=lambda: np.empty(0))  # i64 [p + 2]: of the distances as they are
     far: int = 0  # rows beyond the training's 99.9 % distance
     farthest: list[tuple[float, int]] = field(default_factory=list)  # (distance, - number), farthest first
     edges: list[np.ndarray] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Tally:
             missing=np.zeros(d, np.int64),
             counts=np.zeros(len(summary.counts), np.int64),
             distances=np.zeros(len(summary.distances) + 2, np.int64),
+            given=np.zeros(len(summary.distances) + 2, np.int64),
             edges=[*edges, edges_of(summary.distances)],
             kinds=[kind_of(each) for each in summary.quantiles],
         )
@@ -90,7 +93,8 @@ class Tally:
             return
         self.counts += np.bincount(label, minlength=len(self.counts))
         fair = distance * unseen(self.summary.counts)[label]
-        self.distances += count(self.edges[-1], fair)
+        self.distances += count(self.edges[-1], fair * (1 - EVEN))
+        self.given += count(self.edges[-1], distance * (1 + EVEN))
         beyond = fair > self.summary.far
         self.far += int(beyond.sum())
         order = np.lexsort((number[beyond], -distance[beyond]))[:MOST_FAR]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .encoders import check_categories
+from .encoders import ENCODERS, check_categories
 from .kind import Checks, Kind, learnt
 from .rules import fits
 from .transformers import TRANSFORMERS
@@ -30,6 +30,7 @@ PREPROCESSORS: dict[str, Kind] = {
     for name in ("StandardScaler", "MinMaxScaler", "RobustScaler", "SimpleImputer")
 } | {
     "gpuclust.Winsorizer": learnt(_HOME, state={"lower_": "number[d]", "upper_": "number[d]"}, check=_check_caps),
+    "gpuclust.OneHotEncoder": ENCODERS["sklearn.OneHotEncoder"]._replace(home=_HOME),
     "gpuclust.FrequencyEncoder": learnt(
         _HOME, state={"categories_": "list", "frequencies_": "list"}, check=_check_frequencies
     ),

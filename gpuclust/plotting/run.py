@@ -42,14 +42,14 @@ class InertiaHistoryDisplay(Display):
         Raises
         ------
         ValueError
-            If the estimator has no `inertia_history_`: mini-batches and models that were loaded have none.
+            If the estimator has no `inertia_history_`: mini-batches have none.
         """
         history = getattr(estimator, "inertia_history_", None)
         if history is None:
             check_is_fitted(estimator, "cluster_centers_")
             raise ValueError(
-                f"This {type(estimator).__name__} has no inertia_history_: fit a KMeans or KMedians in this process;"
-                " mini-batches and model files keep none."
+                f"This {type(estimator).__name__} has no inertia_history_: fit a KMeans or KMedians; mini-batches"
+                " keep none."
             )
         return cls(np.asarray(history), getattr(estimator, "converged_", None)).plot(ax)
 

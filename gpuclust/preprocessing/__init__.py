@@ -14,11 +14,12 @@ from .frequency import FrequencyEncoder
 from .imputer import SimpleImputer
 from .make import make_preprocessor
 from .missing import Complete, drop_missing
+from .onehot import OneHotEncoder
 from .outliers import OutlierFilter
 from .scalers import MinMaxScaler, RobustScaler, StandardScaler
 from .winsorizer import Winsorizer
 
 __all__ = [
     "StandardScaler", "MinMaxScaler", "RobustScaler", "SimpleImputer", "Winsorizer", "OutlierFilter",
-    "FrequencyEncoder", "drop_missing", "Complete", "make_preprocessor",
+    "FrequencyEncoder", "OneHotEncoder", "drop_missing", "Complete", "make_preprocessor",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from numbers import Integral
@@ -24,7 +24,7 @@ from ..profiling.rows import backend_at
 from ..validation import DTYPES, dtypes, is_stream, on_device, open_source
 
 DEVICE: dict[str, list[Any]] = {
-    "device": [str],
+    "device": [str, list, tuple],
     "chunk_size": [None, Interval(Integral, 1, None, closed="left")],
 }
 _ALLOWED: dict[str, Any] = {"force_writeable": True, "ensure_all_finite": "allow-nan"}
@@ -197,11 +197,10 @@ def _device_rows(X: Any, backend: Backend, n_features: int) -> Array:
     return backend.upload(X.get() if backend.name == "cpu" else X, dtype)
 
 
-def lazily(estimator: Any, X: Any, step: Step, names: Sequence[str] | None = None) -> Stream:
+def lazily(estimator: Any, X: Any, step: Step) -> Stream:
     """A stream of X's rows after the step."""
     opened = X if isinstance(X, Stream) else stream(X)
-    rule = Rule(step, step.n_features, estimator.n_features_in_, None if names is None else tuple(names))
-    return opened.mapped(rule)
+    return opened.mapped(Rule(step, step.n_features, estimator.n_features_in_))
 
 
 def restoring_scale(scale: np.ndarray, constant: np.ndarray) -> np.ndarray:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer
 
 from ..data.stream import Stream, stream
 from ..errors import DataError
 from .base import Streamed
 from .frequency import FrequencyEncoder, counted, plain
+from .onehot import OneHotEncoder
 
 Frames = Callable[[], Iterator[Any]]
 

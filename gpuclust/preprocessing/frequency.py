@@ -11,6 +11,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .containers import decoded
+
 
 class FrequencyEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Strings and other categories as the share of the training rows that have the same value.
@@ -104,6 +106,7 @@ class FrequencyEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
 
     def _checked(self, X: Any, *, reset: bool) -> np.ndarray:
+        X = decoded(X)
         listed = isinstance(X, (list, tuple))  # text beside numbers would all become text
         dtype = object if listed and np.asarray(X).dtype.kind == "U" else None
         rows: np.ndarray = validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)

@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import KNNImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder
 
 from ..profiling.rows import listed
 from .frequency import FrequencyEncoder
 from .imputer import SimpleImputer
 from .kinds import Choice, Facts, all_single, choice_of, facts_of
+from .onehot import OneHotEncoder
 from .scalers import MinMaxScaler, RobustScaler, StandardScaler
 from .winsorizer import Winsorizer
 

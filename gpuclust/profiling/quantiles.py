@@ -84,9 +84,10 @@ def quantiles_of_all(source: Source, found: Summary, q: np.ndarray) -> np.ndarra
 
 def _at_hand(source: Source) -> bool:
     """Whether whole columns are better cut than searched."""
-    if source.remote or (source.backend.name == "cpu" and source.host_rows is not None):
-        return not source.remote
-    return source.n_rows * source.n_features * source.dtype.itemsize <= column_bytes()
+    if source.remote:
+        return False
+    whole = source.backend.name == "cpu" and source.host_rows is not None
+    return whole or source.n_rows * source.n_features * source.dtype.itemsize <= column_bytes()
 
 
 def _selected(

@@ -73,6 +73,11 @@ class Measures:
         for (measure, feature), value in values.items():
             self._child(self._drift, measure, feature).set(value)
 
+    def renewed(self) -> None:
+        """Another model is served: what was found of the rows of the one before it is no drift of its own."""
+        old = [key[1:] for key in self._children if key[0] is self._drift]
+        self.drifted(0, dict.fromkeys(old, 0.0))
+
     def text(self) -> bytes:
         """All of it in Prometheus's text format, summed over the workers."""
         folder, registry = os.environ.get(FOLDER), CollectorRegistry()

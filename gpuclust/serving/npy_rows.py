@@ -32,7 +32,7 @@ def read_npy(body: bytes, columns: Columns, max_rows: int) -> np.ndarray:
         raise unsuitable(f"The array has dtype {str(dtype)[:80]}; it must hold real numbers of at most 64 bits.")
     if not columns.numbers:
         raise unsuitable("Some of the model's features are not numbers: send JSON or Arrow.")
-    if len(shape) != 2 or min(shape) < 1:
+    if len(shape) != 2 or bool in map(type, shape) or min(shape) < 1:
         raise unsuitable(f"The array has shape {str(shape)[:80]}; it must be (rows, features), with one row or more.")
     columns.check_width(shape[1], "A row")
     if shape[0] > max_rows:

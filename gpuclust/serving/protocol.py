@@ -19,6 +19,7 @@ from .service import Service
 from .settings import Settings
 
 LONGEST_HEADER: Final = 1 << 16
+PIECE: Final = 1 << 14  # bytes that are parsed at a time: what belongs to a header is known that exactly
 EVERY: Final = 5  # ticks of uvicorn's main loop, a tenth of a second each
 
 
@@ -27,7 +28,7 @@ class Protocol(HttpToolsProtocol):
 
     limits = Settings()
     _until: float | None = None  # when the client must have sent what it began to send
-    _header = 0  # bytes of an unfinished header
+    _header = 0  # bytes of an unfinished header, or of what follows a body
     _in_header = False
     _untaken = 0, 0.0  # bytes that wait for the client to take them, and since when none was taken
 
@@ -40,15 +41,29 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._until is None and (self.cycle is None or self.cycle.response_complete):
             self._begin()
-        super().data_received(data)
-        if self._in_header:
-            self._header += len(data)
-            if self._header > LONGEST_HEADER:
-                self._refuse(431, f"The header is longer than {LONGEST_HEADER} bytes.")
+        for at in range(0, len(data), PIECE):
+            if not self.transport.is_closing():
+                self._feed(data[at : at + PIECE])
+
+    def _feed(self, piece: bytes) -> None:
+        self._header += len(piece)
+        super().data_received(piece)
+        if self._until is not None and self._header > LONGEST_HEADER:
+            self._refuse(431, f"The header is longer than {LONGEST_HEADER} bytes.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        began_in = min(self._header, PIECE)
         self._begin()
+        self._header = began_in
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_header:  # what follows a chunked body is no part of it
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._header = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._in_header, self._until = False, time.monotonic() + self.limits.body_timeout

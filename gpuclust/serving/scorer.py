@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backends.base import Centers
 from ..backends.select import select
-from ..models import feature_names, n_features, parts
+from ..models import feature_names, input_features, parts
 from ..profiling.fitted import metric_of
 from ..solvers.nearest import packed
 
@@ -35,8 +35,9 @@ class Scorer:
         self.backend, self.metric = select(device).backend, metric_of(estimator)
         self.centers = np.ascontiguousarray(estimator.cluster_centers_, np.float64)
         self.names = feature_names(model)
-        self.n_features, self.n_clusters = n_features(model), len(self.centers)
+        self.n_clusters = len(self.centers)
         self._named = hasattr(model, "feature_names_in_")
+        self._numbers = [feature.name for feature in input_features(model) if feature.categories is None]
         self._stages: dict[Any, Centers] = {
             np.dtype(dtype): packed(self.backend, self.centers, dtype, self.metric) for dtype in DTYPES
         }
@@ -57,7 +58,7 @@ class Scorer:
         """Rows as the clusters see them: float32 or float64 [n, d of the centres]."""
         if self.preprocessor is None:
             return rows
-        found = self.preprocessor.transform(as_table(rows, self.names if self._named else None))
+        found = self.preprocessor.transform(as_table(rows, self.names if self._named else None, self._numbers))
         found = np.asarray(found.toarray() if hasattr(found, "toarray") else found)
         if len(found) != len(rows):
             raise ValueError("The model's preprocessing leaves out some of these rows, which get no label then.")
@@ -77,11 +78,14 @@ class Scorer:
         return self.backend.to_host(self.backend.distances(device_rows, self.centers, np.float64, self.metric))
 
 
-def as_table(rows: np.ndarray, names: Sequence[str] | None) -> Any:
-    """Rows as a DataFrame where columns have names: transformers choose them by those, estimators compare them."""
+def as_table(rows: np.ndarray, names: Sequence[str] | None, numbers: Sequence[str] = ()) -> Any:
+    """Rows as a DataFrame where columns have names: transformers choose them by those, estimators compare them.
+
+    What a column is does not depend on the rows: categories stay objects, whatever they look like in this batch.
+    """
     if names is None:
         return rows
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=list(names))
-    return table.infer_objects() if rows.dtype == object else table
+    return table.astype(dict.fromkeys(numbers, np.float64)) if rows.dtype == object else table

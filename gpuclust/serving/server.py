@@ -139,8 +139,6 @@ def _supervise(model_path: str | os.PathLike[str], settings: Settings, listening
     signals, waker = _caught_signals()
     with tempfile.TemporaryDirectory(prefix="gpuclust-serve-") as folder:
         os.environ[FOLDER] = folder
-        share = max(1, (os.cpu_count() or 1) // settings.workers)
-        os.environ.setdefault("NUMBA_NUM_THREADS", str(share))
         crew = Crew(folder, settings.workers, os.getpid())
         context = _context()
 

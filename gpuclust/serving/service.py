@@ -146,6 +146,8 @@ class Service:
             changed = loaded is not self.loaded
             self.loaded = loaded
         self.measures.reloaded(True)
+        if changed:
+            self.measures.renewed()
         logger.info("Serving %s, SHA-256 %s.", self.path, loaded.digest)
         if self.crew is not None:
             self.crew.tell(loaded.digest)
@@ -170,7 +172,7 @@ class Service:
         except Exception:  # predictions go on without it
             logger.exception("Drift could not be measured.")
             return
-        if found is not None:
+        if found is not None and drift is self.loaded.drift:
             self.measures.drifted(*found)
 
 

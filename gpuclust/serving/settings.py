@@ -38,7 +38,7 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, int | float) and not isinstance(value, bool) and each.name != "port" and value <= 0:
+            if isinstance(value, int | float) and not isinstance(value, bool) and each.name != "port" and not value > 0:
                 raise ValueError(f"{each.name}={value!r} must be positive.")
         if not 0 <= self.port < 1 << 16:
             raise ValueError(f"port={self.port!r} must lie between 0 and 65535.")

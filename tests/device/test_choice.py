@@ -164,7 +164,10 @@ def test_no_nvrtc(machine, monkeypatch):
         select.select("cuda")
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", ""])
+SEVERAL = [[], ["cpu"], ["auto"], ["cuda:all"], "cuda:all,cuda:0", "cuda:0,", [0]]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "", 3, None, *SEVERAL])
 def test_names_that_mean_nothing(device):
     with pytest.raises(ValueError, match="is none of"):
         select.select(device)

@@ -331,12 +331,6 @@ def test_devices_that_are_not_there(three):
         select.select("cuda:all")
 
 
-@pytest.mark.parametrize("device", [[], ["cpu"], ["auto"], ["cuda:all"], "cuda:all,cuda:0", "cuda:0,", [0], 3, None])
-def test_names_that_mean_nothing(device):
-    with pytest.raises(ValueError, match="is none of"):
-        select.select(device)
-
-
 def test_models_of_several_devices(three, rng, tmp_path):
     X = blobs(rng, 60, 3, np.float32)
     for device in (["cuda:0", "cuda:1"], "cuda:all"):

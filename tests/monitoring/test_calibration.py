@@ -42,6 +42,25 @@ def test_there_are_no_more_false_alarms_than_alpha(drift, shape):
         assert np.sum(p <= 0.05) >= stats.binom.ppf(1e-6, runs, 0.01)
 
 
+def flags(rng, n):
+    """Few kinds of rows, and as few distances."""
+    return (rng.random((n, 8)) < [0.5, 0.01, 0.001, 0.9, 0.3, 0.02, 0.99, 0.5]).astype(np.float64)
+
+
+def zeros(rng, n):
+    """Most rows are the same, and the nearest to their centre."""
+    rows = rng.exponential(size=(n, 10))
+    rows[rng.random((n, 10)) < 0.97] = 0
+    return rows
+
+
+@pytest.mark.parametrize(("draw", "sizes"), [(flags, (2000, 3000)), (zeros, (150, 30))])
+def test_rows_that_share_a_distance_are_no_drift(drift, draw, sizes):
+    runs = 300 if FULL else 15
+    found = [drift.once(draw, draw, sizes, seed)[0] for seed in range(runs)]
+    assert np.sum(np.array(found) <= drift.ALPHA) <= most(runs, drift.ALPHA)
+
+
 @pytest.mark.parametrize(
     ("name", "n", "verdict"),
     [("mean 0.2", 3000, "watch"), ("mean 0.5", 1000, "retrain"), ("variance", 1000, "watch"), ("looser", 300, "watch"),

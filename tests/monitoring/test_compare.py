@@ -380,6 +380,14 @@ def test_a_report_as_table_json_and_picture(trained, rng):
     assert figure.axes[0].patches[0].get_width() == max(c.effect for c in report.checks if c.check == "stability")
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_rows_beyond_all_distances_are_json_too(trained, rng):
+    model, summary, _ = trained
+    report = compare((model, summary), draw(rng, 200) * 1e300)
+    told = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert told["verdict"] == "retrain" and told["far_rows"][0]["distance"] is None
+
+
 def test_what_cannot_be_compared_is_told(trained, mixed, rng):
     model, summary, X = trained
     with pytest.raises(ValueError, match=r"summarize\(model, X\)"):

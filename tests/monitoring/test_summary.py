@@ -26,6 +26,13 @@ def values():
     return summarize(model.fit(frame.dropna()), frame).as_dict()
 
 
+def test_columns_that_the_model_drops_may_hold_anything():
+    frame = pd.DataFrame({"x": [1.0, 2, 9], "l": [[1], [2], [3]], "s": pd.array(["a", None, "b"], "string")})
+    columns = ColumnTransformer([("x", "passthrough", ["x"])])
+    model = make_pipeline(columns, KMeans(2, random_state=0, device="cpu")).fit(frame)
+    np.testing.assert_allclose(summarize(model, frame).as_dict()["missing"], [0, 0, 1 / 3])
+
+
 def changed(values, **others):
     return {**copy.deepcopy(values), **others}
 

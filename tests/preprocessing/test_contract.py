@@ -59,3 +59,11 @@ def test_frames_come_out_as_frames(ours, rng):
     out = model.transform(X)
     assert list(out.columns) == list(model.get_feature_names_out()) == ["a", "b"]
     pd.testing.assert_frame_equal(out, THEIRS[ours]().set_output(transform="pandas").fit(X).transform(X))
+
+
+@pytest.mark.parametrize("ours", [*THEIRS, Winsorizer, OutlierFilter])
+def test_devices_are_named_as_for_estimators(ours):
+    for device in ("cuda:all", ["cuda:0", "cuda:1"]):
+        ours(device=device)._validate_params()
+    with pytest.raises(ValueError, match="device"):
+        ours(device=3)._validate_params()

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from gpuclust import load_model
 from gpuclust.cli.app import app
+from gpuclust.cli.frames import open_frames
+from gpuclust.config import config_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 N = 400
@@ -119,6 +121,17 @@ def test_files_streamed_and_in_memory_give_the_same(df, how):
             np.testing.assert_array_equal(labels("new.parquet"), labels("one/labels.parquet"))
         else:
             refuse(3, "NaN or nothing in column 'age', row 3", "predict", f"{model}/model.gpuclust", given)
+
+
+def test_pieces_of_text_stay_within_the_budget():
+    long = pd.DataFrame({"x": np.arange(5000.0), "text": [f"{i:0200d}" for i in range(5000)]})
+    long.to_parquet("long.parquet", index=False)
+    long.to_csv("long.csv", index=False)
+    with config_context(memory=1_600_000):
+        for name in ("long.parquet", "long.csv"):
+            frames = list(open_frames(Path(name)).frames())
+            assert max(frame.memory_usage(deep=True).sum() for frame in frames) <= 160_000
+            assert sum(map(len, frames)) == 5000
 
 
 def test_rows_that_are_dropped(df):

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import refuse, succeed
 from rich.console import Console
 from sklearn.datasets import make_blobs
-from typer.testing import CliRunner
 
 from gpuclust import KMedians, MiniBatchKMeans, load_model
-from gpuclust.cli.app import app
 from gpuclust.selection import choose_k
 
 BLOBS = make_blobs(120, centers=[(0, 0), (9, 0), (0, 9)], cluster_std=0.6, random_state=0)[0].round(4)
@@ -25,24 +24,6 @@ QUICK = ("--max-k", 6, "--references", 2)
 def inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("data.npy", BLOBS)
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return result
-
-
-def refuse(code, message, *arguments):
-    before = sorted(Path().rglob("*"))
-    result = call(*arguments)
-    assert result.exit_code == code, result.output + repr(result.exception)
-    assert message in result.output and "Traceback" not in result.output
-    assert sorted(Path().rglob("*")) == before
 
 
 def choice(folder="out"):

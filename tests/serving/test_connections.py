@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gpuclust.serving.protocol import LONGEST_HEADER
+from gpuclust.serving.protocol import LONGEST_HEADER, PIECE
 
 from .client import served
 
@@ -95,6 +95,31 @@ def test_headers_have_an_end(connect):
     connection = connect()
     connection.sendall(HEAD % 5 + b"X-Long: " + b"a" * (LONGEST_HEADER + 10))
     assert status(to_the_end(connection)) == (431, "too_large")
+
+
+CHUNKED = GOOD.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.parametrize("trailers", [b"X: y\r\n" * LONGEST_HEADER, b"X: " + b"y" * 2 * LONGEST_HEADER], ids=["many", "long"])
+def test_what_follows_a_chunked_body_has_an_end(connect, trailers):
+    connection = connect()
+    connection.sendall(CHUNKED + trailers[: LONGEST_HEADER + PIECE])
+    assert status(to_the_end(connection)) == (431, "too_large")
+
+
+def test_what_follows_a_chunked_body_is_no_header(connect):
+    connection = connect()
+    connection.sendall(CHUNKED + b"Content-Type: text/plain\r\n\r\n")
+    assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+
+
+def test_a_long_body_is_no_part_of_the_next_header(connect):
+    body = BODY[:-1] + b" " * LONGEST_HEADER + b"}"
+    connection = connect()
+    connection.sendall(HEAD % len(body) + b"\r\n" + body + GOOD[:20])
+    assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+    connection.sendall(GOOD[20:])
+    assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"A" * 100 + b"\r\n\r\n"])

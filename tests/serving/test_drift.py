@@ -51,3 +51,17 @@ def test_gauges_of_drift(path, drifted):
         for check in report.checks:
             line = f'gpuclust_drift{{check="{check.check}",feature="{check.feature or ""}"}}'
             assert client.metric(line) == pytest.approx(check.effect)
+
+
+def test_another_model_starts_without_drift(path):
+    """Else an alarm that had the model fitted again would go on after that."""
+    with Client(path, drift_every=0.05) as client:
+        client.predict((X + 30).tolist())
+        client.run(asyncio.sleep(0.3))
+        line = 'gpuclust_drift{check="far",feature=""}'
+        assert client.metric("gpuclust_drift_verdict") == 2 and client.metric(line) > 0.5
+        assert not client.post("/v1/reload").json()["changed"] and client.metric("gpuclust_drift_verdict") == 2
+        save_model(fitted(data=FRAME + 30), path, training_data=FRAME + 30)
+        assert client.post("/v1/reload").json()["changed"]
+        client.run(asyncio.sleep(0.2))
+        assert client.metric("gpuclust_drift_verdict") == client.metric(line) == 0

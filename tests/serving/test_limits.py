@@ -156,3 +156,8 @@ def test_the_token_opens(model_path):
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(ValueError, match=r"positive|port|token|single worker"):
         Settings(**wrong)
+
+
+def test_a_limit_that_is_no_number():
+    with pytest.raises(ValueError, match="timeout=nan must be positive"):
+        Settings(timeout=float("nan"))

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from gpuclust import KMeans, MiniBatchKMeans
-from gpuclust.preprocessing import RobustScaler, SimpleImputer
+from gpuclust.preprocessing import RobustScaler, SimpleImputer, make_preprocessor
 
 from .client import ARROW, NPY, arrow, npy, read_arrow, refused
 from .conftest import FRAME, NEW, X
@@ -48,6 +48,25 @@ def test_numbers_and_categories(serving, people):
     assert alone == expected.tolist()
     together = client.together(*({"rows": [row]} for row in ROWS))
     assert [answer.json()["labels"][0] for answer in together] == expected.tolist()
+
+
+def test_a_row_is_scored_alike_alone_and_in_company(serving, people):
+    """Rows of other requests are in the same batch by chance: what becomes of a row must not depend on them."""
+    client = serving(people)
+    strange = [ROWS[0] | {"city": city} for city in (5, 2.5, 10**19)]
+    together = client.predict([*ROWS, *strange], distances=True)["distances"]
+    assert [client.predict([row], distances=True)["distances"][0] for row in [*ROWS, *strange]] == together
+
+
+@pytest.mark.parametrize("categorical", ["onehot", "frequency"])
+def test_categories_that_are_numbers(serving, categorical):
+    table = PEOPLE.assign(city=RNG.choice([10, 20, 30], len(PEOPLE))).astype({"city": "category"})
+    model = make_pipeline(make_preprocessor(table, categorical=categorical), KMeans(3, random_state=0, device="cpu"))
+    client = serving(model.fit(table))
+    rows = table.astype({"city": object}).fillna({"kids": 1.0}).to_dict("records")
+    assert client.predict(rows)["labels"] == model.predict(table.fillna({"kids": 1.0})).tolist()
+    alone = [client.predict([row], distances=True)["distances"][0] for row in rows[:3]]
+    assert alone == client.predict([*rows[:3], rows[0] | {"city": "Rome"}], distances=True)["distances"][:3]
 
 
 def test_arrow_with_text(serving, people):

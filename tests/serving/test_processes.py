@@ -131,6 +131,16 @@ def path(tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize(("chosen", "threads"), [(None, "2"), ("5", "5")])
+def test_workers_share_the_cores(monkeypatch, chosen, threads):
+    code = "import os; os.cpu_count = lambda: 5; from gpuclust.cli.serve import share_cores; share_cores(2)"
+    code += "; import sys; assert 'numba' not in sys.modules; print(os.environ['NUMBA_NUM_THREADS'])"
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    if chosen:
+        monkeypatch.setenv("NUMBA_NUM_THREADS", chosen)
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == threads
+
+
 @pytest.fixture(scope="module")
 def two(path):
     process = Process(path, "--workers", "2")
@@ -224,3 +234,20 @@ def test_what_the_command_refuses(path, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("gpuclust.serving")]:
         monkeypatch.delitem(sys.modules, name)
     assert "pip install 'gpuclust[serve]'" in said(2, path)
+
+
+def test_a_signal_to_reload_does_not_end_what_is_only_starting(model_path, monkeypatch):
+    """What the service needs takes seconds to import."""
+    held = []
+
+    def note(*_):
+        held.extend(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        raise ImportError("as if it were not there")
+
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+    try:
+        monkeypatch.setattr("gpuclust.cli.serve.require", note)
+        CliRunner().invoke(app, ["serve", str(model_path)])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert signal.SIGHUP in held

@@ -104,6 +104,7 @@ ARRAYS = {
     "cut": (npy(NEW)[:-1], 400), "longer": (npy(NEW) + b"x", 400),
     "version 3": (header(FLOATS % b"(1, 3)", 3) + bytes(24), 400), "version 9": (header(b"", 9), 400),
     "absurd shape": (header(FLOATS % b"(10**9, 3)") + bytes(24), 400), "huge": (header(FLOATS % b"(999999999999, 3)"), 413),
+    "true for a length": (header(FLOATS % b"(True, 3)") + bytes(24), 422),
     "negative": (header(FLOATS % b"(-1, 3)"), 422), "deep": (header(b"(" * 3000), 400),
     "long header": (header(b" " * 60_000 + FLOATS % b"(1, 3)") + bytes(24), 400), "code": (header(b"__import__('os').abort()"), 400),
 }  # fmt: skip

@@ -43,7 +43,7 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     NotImplementedError
-        If a step of the pipeline cannot be exported.
+        If a step of the pipeline cannot be exported: KNNImputer, functions of the user's own.
     NotFittedError
         If the model was not fitted.
     ImportError

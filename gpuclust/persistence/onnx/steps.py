@@ -32,6 +32,8 @@ def applied(graph: Graph, part: Any, rows: Rows) -> Rows:
     step = _STEPS.get(name.rpartition(".")[2])
     if step is not None and name in KINDS:
         return step(graph, part, rows)
+    if name.endswith(".KNNImputer"):
+        raise NotImplementedError("KNNImputer cannot be exported: its graph would hold the training rows. Use medians.")
     if not name.startswith("sklearn."):
         raise NotImplementedError(f"{name} cannot be exported.")
     tensor = graph.cast(graph.converted(part, graph.numbers(rows), rows.width), np.float64)
