@@ -200,13 +200,13 @@ class CPUBackend(Backend):
             _assign(X, NO_WEIGHT, ledger, unseen, centers.frame.magic, nothing, moved)
         return label
 
-    @parallel
     def costs(self, X: Array, centers: np.ndarray, label: Array, metric: Metric) -> Array:
         cost = np.empty(X.shape[0])
-        if sp.issparse(X):
-            sparse.costs(X, centers, label, cost)
-        else:
-            run(direct.row_costs, X, centers, label, cost, metric.l1)
+        with limited(X.shape[0] * X.shape[1]):  # of each row's distances only one
+            if sp.issparse(X):
+                sparse.costs(X, centers, label, cost)
+            else:
+                run(direct.row_costs, X, centers, label, cost, metric.l1)
         return cost
 
     @parallel
