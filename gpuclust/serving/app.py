@@ -165,6 +165,9 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             raise Refused(503, "The service is stopping.")
         return schema.Health(status="ok")
 
+    for path, probe in (("/healthz", healthz), ("/readyz", readyz)):  # some probes and balancers ask for the head only
+        app.head(path, include_in_schema=False)(probe)
+
     @app.get("/v1/model", summary="What is served", responses=refused)
     async def model() -> schema.ModelInfo:
         return schema.described_model(service)

@@ -18,7 +18,7 @@ from ..persistence import read_model
 from .answers import Answer
 from .columns import Ask, Columns
 from .drift import Drift, Seen
-from .problems import Refused, unsuitable
+from .problems import LARGEST, Refused, unsuitable
 from .scorer import Scored, Scorer, as_table
 
 
@@ -75,10 +75,13 @@ class Loaded:
         Refused
             If it cannot learn from them.
         """
+        prepared = self.scorer.prepared(rows)
+        if (np.abs(prepared) > LARGEST).any():  # a center that followed it would have no distances
+            raise unsuitable(f"A value is beyond {LARGEST:g}.")
         model = copy.deepcopy(self.scorer.model)
         estimator = parts(model).estimator
         try:
-            estimator.partial_fit(as_table(self.scorer.prepared(rows), getattr(estimator, "feature_names_in_", None)))
+            estimator.partial_fit(as_table(prepared, getattr(estimator, "feature_names_in_", None)))
         except (ValueError, TypeError) as error:
             raise unsuitable(" ".join(str(error).split())[:300]) from None
         return replace(self, scorer=Scorer(model, device), updates=self.updates + 1)

@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+LARGEST: Final = 1e150  # of a number for which distances surely stay within float64
 JSON: Final = (b"content-type", b"application/json")
 CODES: Final = {
     400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 408: "timeout",

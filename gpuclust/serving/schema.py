@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from .answers import ARROW, NPY
 from .columns import Columns
+from .problems import LARGEST
 from .service import PREDICT, UPDATE, Service
 
-LARGEST: Final = 1e150  # of a number for which distances surely stay within float64
 BULK: Final = {kind.decode(): {"schema": {"type": "string", "format": "binary"}} for kind in (ARROW, NPY)}
 REFUSALS: Final = {
     400: "The body is not what its content type says", 401: "No token, or another one",

@@ -44,6 +44,9 @@ class Client:
     def get(self, path, **given):
         return self.request("GET", path, **given)
 
+    def head(self, path):
+        return self.request("HEAD", path)
+
     def post(self, path, **given):
         return self.request("POST", path, **given)
 

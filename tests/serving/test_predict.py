@@ -129,3 +129,4 @@ def test_what_is_served(client, model):
     assert found["estimator"] == "KMeans" and found["n_clusters"] == 3 and found["metric"] == "euclidean"
     assert [feature["name"] for feature in found["features"]] == NAMES
     assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}
+    assert client.head("/healthz").status_code == client.head("/readyz").status_code == 200

@@ -107,6 +107,9 @@ def test_updates_that_cannot_be(path, tmp_path):
         refused(client.post("/v1/partial_fit", json={"rows": [[1]]}), 422, "1 values")
         refused(client.get("/v1/partial_fit"), 405)
     save_model(fitted(MiniBatchKMeans), path)
+    with Client(path, allow_updates=True) as client:
+        refused(client.post("/v1/partial_fit", json={"rows": [[1e200, 0, 0]]}), 422, "beyond 1e+150")
+        assert client.get("/v1/model").json()["updates"] == 0
     with Client(path) as client:
         refused(client.post("/v1/partial_fit", json=ROWS), 404)
         assert "partial_fit" not in client.get("/openapi.json").text
