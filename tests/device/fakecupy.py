@@ -429,8 +429,8 @@ class Pinned:
 
     @classmethod
     def holds(cls, address):
-        blocks = list(cls.blocks.items())  # a reading thread may add to them
-        return any(start <= address < start + len(block) for start, block in blocks)
+        blocks = cls.blocks.copy()  # a reading thread may add to them; in one step, which a list of them is not
+        return any(start <= address < start + len(block) for start, block in blocks.items())
 
 
 class NVRTCError(Exception):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import psutil
 import pytest
@@ -218,6 +219,7 @@ def test_what_the_command_refuses(path, tmp_path, monkeypatch):
         return done.output
 
     monkeypatch.setattr(logging.config, "dictConfig", lambda config: None)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # which the command would set for good
     (tmp_path / "cut").write_bytes(path.read_bytes()[:-9])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -240,13 +242,15 @@ def test_a_signal_to_reload_does_not_end_what_is_only_starting(model_path, monke
     """What the service needs takes seconds to import."""
     held = []
 
-    def note(*_):
-        held.extend(signal.pthread_sigmask(signal.SIG_BLOCK, []))
-        raise ImportError("as if it were not there")
+    class Absent(types.ModuleType):
+        def __getattr__(self, name):
+            held.extend(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+            raise AttributeError("as if it were not there")
 
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     try:
-        monkeypatch.setattr("gpuclust.cli.serve.require", note)
+        monkeypatch.setitem(sys.modules, "gpuclust.serving", Absent("gpuclust.serving"))
         CliRunner().invoke(app, ["serve", str(model_path)])
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
