@@ -15,8 +15,8 @@ from sklearn.exceptions import NotFittedError
 
 from gpuclust import KMeans, MiniBatchKMeans, MiniBatchKMedians, ModelFileError, load_model, save_model
 from gpuclust.files.atomic import atomic_write
+from gpuclust.files.container import text_digest as digest
 from gpuclust.persistence import FORMAT_VERSION
-from gpuclust.persistence.format2 import digest
 from gpuclust.persistence.objects import encode_object
 from gpuclust.persistence.values import Decoder, Encoder
 

@@ -17,9 +17,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from gpuclust import KMeans, KMedians, MiniBatchKMeans, ModelFileError, load_model, save_model
+from gpuclust.files.container import text_digest as digest
 from gpuclust.monitoring import summarize
 from gpuclust.persistence import model_bytes, read_model
-from gpuclust.persistence.format2 import digest
 from gpuclust.preprocessing import (
     FrequencyEncoder,
     MinMaxScaler,

@@ -19,7 +19,12 @@ LARGEST_HEADER = 100_000_000  # safetensors' own limit
 def digest(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> str:
     """SHA-256 over the metadata (but the checksum itself) and each tensor's name, dtype, shape and bytes."""
     rest = {key: value for key, value in header.items() if key != "sha256"}
-    total = hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode())
+    return text_digest(json.dumps(rest, sort_keys=True, allow_nan=False), tensors)
+
+
+def text_digest(text: str, tensors: dict[str, NDArray[Any]]) -> str:
+    """The same over metadata as they are written."""
+    total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         total.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from gpuclust import models
+from gpuclust._version import versions
 from gpuclust.errors import ModelFileError
+from gpuclust.files.container import text_digest
 from gpuclust.monitoring import TrainingSummary
 
 from .clusterers import CLUSTERERS
 from .features import describe
 from .kinds import name_of
+from .model_file import FORMAT_VERSION
 from .objects import decode_object, encode_object
 from .values import Decoder, Encoder
 
-FORMAT_VERSION = 2
+PACKAGES = ("gpuclust", "numpy", "scikit-learn", "safetensors")
 
 
 def encode(model: Any, summary: TrainingSummary | None, rows: Any) -> tuple[dict[str, str], dict[str, np.ndarray]]:
@@ -46,21 +47,11 @@ def encode(model: Any, summary: TrainingSummary | None, rows: Any) -> tuple[dict
     header = {
         "format_version": FORMAT_VERSION,
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
+        "versions": {"python": platform.python_version()} | versions(PACKAGES),
         "features": describe(model, rows),
     }
     text = json.dumps(header | held, allow_nan=False)
-    return {"gpuclust": text, "sha256": digest(text, encoder.tensors)}, encoder.tensors
-
-
-def digest(text: str, tensors: dict[str, np.ndarray]) -> str:
-    """SHA-256 over the header and each tensor's name, dtype, shape and bytes."""
-    total = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        total.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
-        total.update(tensor.reshape(-1).view(np.uint8).data)
-    return total.hexdigest()
+    return {"gpuclust": text, "sha256": text_digest(text, encoder.tensors)}, encoder.tensors
 
 
 def decode(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[Any, TrainingSummary | None]:
@@ -108,13 +99,3 @@ def _check_features(features: Any, d: int) -> None:
         raise ModelFileError("its features are not told by name and dtype")
     if len(features) != d:
         raise ModelFileError(f"it names {len(features)} features but has {d}")
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("gpuclust", "numpy", "scikit-learn", "safetensors"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a source tree
-            continue
-    return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuclust.errors import ModelFileError
 from gpuclust.files.atomic import atomic_write
-from gpuclust.files.container import read_container
+from gpuclust.files.container import read_container, text_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,7 +157,7 @@ def _decoded(text: str, checksum: str, tensors: dict[str, np.ndarray]) -> ModelF
         model, summary = format1.decode(header, tensors), None
         checksum = header["sha256"]
     else:
-        if checksum != format2.digest(text, tensors):
+        if checksum != text_digest(text, tensors):
             raise ModelFileError("its checksum does not match its contents")
         model, summary = format2.decode(header, tensors)
     return ModelFile(model, summary, _info(header, model, checksum))
