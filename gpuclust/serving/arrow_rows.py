@@ -99,8 +99,9 @@ def _places(schema: Any, columns: Columns) -> list[int]:
     else:
         columns.check_width(len(names), "The stream")
         where = list(range(len(names)))
+    kinds = schema.types  # made anew whenever it is asked for
     for at, feature in zip(where, columns.features, strict=True):
-        kind = schema.types[at]
+        kind = kinds[at]
         kind = kind.value_type if types.is_dictionary(kind) and feature.categories is not None else kind
         number = types.is_floating(kind) or types.is_integer(kind)
         text = types.is_string(kind) or types.is_large_string(kind)
@@ -111,9 +112,9 @@ def _places(schema: Any, columns: Columns) -> list[int]:
 
 
 def _rows(table: Any, where: list[int], columns: Columns) -> np.ndarray:
-    shape, kinds = (table.num_rows, len(where)), [table.schema.types[at] for at in where]
+    shape, kinds = (table.num_rows, len(where)), table.schema.types
     if columns.numbers:
-        short = all(types.is_floating(kind) and kind.bit_width <= 32 for kind in kinds)
+        short = all(types.is_floating(kinds[at]) and kinds[at].bit_width <= 32 for at in where)
         rows = np.empty(shape, np.float32 if short else np.float64)
         for f, at in enumerate(where):
             rows[:, f] = table.column(at).to_numpy()

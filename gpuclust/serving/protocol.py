@@ -30,6 +30,7 @@ class Protocol(HttpToolsProtocol):
     _until: float | None = None  # when the client must have sent what it began to send
     _header = 0  # bytes of an unfinished header, or of what follows a body
     _in_header = False
+    _body = 0  # bytes of the body that are still to come; 0 where that is not known
     _untaken = 0, 0.0  # bytes that wait for the client to take them, and since when none was taken
 
     def connection_made(self, transport: Any) -> None:
@@ -41,9 +42,11 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._until is None and (self.cycle is None or self.cycle.response_complete):
             self._begin()
-        for at in range(0, len(data), PIECE):
-            if not self.transport.is_closing():
-                self._feed(data[at : at + PIECE])
+        at = 0
+        while at < len(data) and not self.transport.is_closing():
+            size = PIECE if self._in_header else max(PIECE, self._body)
+            self._feed(data[at : at + size])
+            at += size
 
     def _feed(self, piece: bytes) -> None:
         self._header += len(piece)
@@ -55,14 +58,16 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         began_in = min(self._header, PIECE)
         self._begin()
-        self._header = began_in
+        self._header, self._body = began_in, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_header:  # what follows a chunked body is no part of it
             super().on_header(name, value)
+            if name.lower() == b"content-length" and value.isdigit():
+                self._body = int(value)
 
     def on_body(self, body: bytes) -> None:
-        self._header = 0
+        self._header, self._body = 0, max(0, self._body - len(body))
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
