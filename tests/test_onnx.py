@@ -116,6 +116,50 @@ def test_steps_of_numbers(steps):
         assert found.clear > 0.9 * found.rows
 
 
+def holes(rows, share, sign=np.nan):
+    return np.where(RNG.random(rows.shape) < share, sign, rows)
+
+
+IMPUTERS = {
+    "means": {},
+    "weights": {"weights": "distance", "n_neighbors": 3},
+    "indicators": {"add_indicator": True, "n_neighbors": 1},
+    "sign": {"missing_values": -9.0},
+    "more than there are": {"n_neighbors": 10_000},
+    "empty": {"keep_empty_features": True},
+}
+
+
+@pytest.mark.parametrize("options", IMPUTERS.values(), ids=IMPUTERS)
+def test_values_of_neighbors(options):
+    """What onnxruntime fills in, by the labels: every row is a cluster's center, so that none may be far off."""
+    sign = options.get("missing_values", np.nan)
+    clean = RNG.integers(0, 9, (60, 1)) * np.ones(4) + RNG.normal(0.0, 0.3, (60, 4))
+    training = holes(clean, 0.2, sign)
+    training[:, 3] = sign if "keep_empty_features" in options else training[:, 3]
+    training = training.astype(np.float32).astype(np.float64)
+    model = make_pipeline(impute.KNNImputer(**options), KMeans(40, random_state=0, n_init=1)).fit(training)
+    new = holes(np.repeat(clean, 5, axis=0) + RNG.normal(0.0, 0.1, (300, 4)), 0.4, sign)
+    new[:60], new[60] = training, sign  # at distance 0, and with nothing to go by
+    found = check_onnx(model, onnx_bytes(model), new)
+    assert found.passed
+    assert found.clear > 290
+
+
+def test_missing_neighbors_are_no_neighbors():
+    """By hand: the row (?, 0) has the neighbors (1, 0) and (5, 2); (7, ?) has no distance to it, (?, 0) no value."""
+    rows = np.array([[1.0, 0.0], [5.0, 2.0], [7.0, np.nan], [np.nan, 0.0]])
+    centers = np.arange(0.0, 10.0)[:, None] * [1.0, 0.0]
+    nearest = KMeans(10, init=centers, n_init=1, max_iter=1).fit(centers)
+    for weights, expected in (("uniform", 3), ("distance", 1)):
+        model = make_pipeline(impute.KNNImputer(weights=weights).fit(rows), nearest)
+        asked = np.array([[np.nan, 0.0], [np.nan, np.nan], [np.inf, np.nan], [7.0, 0.0]], np.float32)
+        # with nothing known it is the mean of 1, 5 and 7
+        assert labels(onnx_bytes(model), {"X": asked}).tolist() == [expected, 4, -1, 7]
+    model[0].missing_values = -1.0  # NaN is then refused
+    assert labels(onnx_bytes(model), {"X": asked}).tolist() == [-1, -1, -1, 7]
+
+
 ENCODERS = {
     "ignore": preprocessing.OneHotEncoder(handle_unknown="ignore"),
     "drop": preprocessing.OneHotEncoder(drop="first", sparse_output=False),
@@ -190,8 +234,9 @@ def test_rows_that_predict_refuses_have_no_label():
 def test_what_cannot_be_exported_is_said(tmp_path):
     path = tmp_path / "model.onnx"
     rows = FRAME[NUMBERS]
-    fitted = make_pipeline(impute.KNNImputer(), KMeans(2, random_state=0)).fit(rows[:50])
-    with pytest.raises(NotImplementedError, match="KNNImputer cannot be exported: its graph"):
+    own = impute.KNNImputer(weights=lambda distance: 1 / (1 + distance))
+    fitted = make_pipeline(own, KMeans(2, random_state=0)).fit(rows[:50])
+    with pytest.raises(NotImplementedError, match="KNNImputer with a function as metric or weights cannot be exported"):
         export_onnx(fitted, path)
     cube = make_pipeline(SimpleImputer(), preprocessing.FunctionTransformer(np.arcsinh), KMeans(2, random_state=0))
     with pytest.raises(NotImplementedError, match="arcsinh cannot be exported"):

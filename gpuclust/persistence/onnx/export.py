@@ -1,8 +1,8 @@
 """Export of whole models: inputs, preprocessing, the nearest centre.
 
 skl2onnx converts K-Means (through `to_sklearn`) and those of scikit-learn's transformers that have no graph of ours.
-Scalers, imputers and encoders have one because skl2onnx's compute in float32 or lack options; K-Medians and
-gpuclust.preprocessing because it does not know them.
+Scalers, imputers and encoders have one because skl2onnx's compute in float32, lack options or need a later opset;
+K-Medians and gpuclust.preprocessing because it does not know them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     columns of text, or that drops columns, has one input [n, 1] for each column that it uses, under the column's name:
     text, int64 for whole numbers that are categories, else float32. Missing numbers are NaN, missing text is "". The
     output, ``label`` [n], is int64, and -1 for a row that `predict` would refuse: with a missing value that nothing
-    fills, or an unknown category where the encoder raises an error.
+    fills, or an unknown category where the encoder raises an error. The graph of a KNNImputer holds the rows that it
+    was fitted on; of rows equally near it takes the first ones, scikit-learn any of them.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     NotImplementedError
-        If a step of the pipeline cannot be exported: KNNImputer, functions of the user's own.
+        If a step of the pipeline cannot be exported: functions of the user's own.
     NotFittedError
         If the model was not fitted.
     ImportError

@@ -26,7 +26,8 @@ class Rows(NamedTuple):
 class Graph:
     """Nodes are added one by one; each method returns the name of a tensor."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._onnx = require("onnx", "The export to ONNX", "onnx")
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
@@ -35,7 +36,11 @@ class Graph:
 
     def _name(self, stem: str) -> str:
         self._names += 1
-        return f"{stem}_{self._names}"
+        return f"{self._prefix}{stem}_{self._names}"
+
+    def inner(self) -> Graph:
+        """For a loop's body or a branch: it sees the tensors around it."""
+        return Graph(self._name("inner") + "/")
 
     def type_of(self, dtype: Any) -> int:
         """ONNX's number of a type."""
@@ -62,11 +67,16 @@ class Graph:
 
     def node(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """An operation with one result."""
+        return self.nodes(kind, *inputs, results=1, domain=domain, **attributes)[0]
+
+    def nodes(self, kind: str, *inputs: str, results: int, domain: str = "", **attributes: Any) -> list[str]:
+        """An operation with several."""
         name = self._name(kind)
+        found = [name, *(f"{name}/{at}" for at in range(1, results))]
         self._nodes.append(
-            self._onnx.helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attributes)
+            self._onnx.helper.make_node(kind, list(inputs), found, name=name, domain=domain, **attributes)
         )
-        return name
+        return found
 
     def cast(self, tensor: str, dtype: Any) -> str:
         """A tensor in another type."""
@@ -150,17 +160,25 @@ class Graph:
             self._nodes.append(node)
         return new(graph.output[0].name)
 
-    def scanned(self, state: str, *sequences: str, body: Graph, result: str) -> str:
-        """A loop over the first axis of the sequences: `body` takes the state and one item of each."""
+    def scanned(self, *inputs: str, body: Graph, result: str, states: int = 0) -> str:
+        """A loop over the first axis of the inputs, but the first `states`: `body` takes the states and one item of
+        each of the others. Its result is the next state, or without one, the item of the loop's result.
+        """
+        return self.node("Scan", *inputs, body=body._within(result), num_scan_inputs=len(inputs) - states)
+
+    def chosen(self, condition: str, yes: tuple[Graph, str], no: tuple[Graph, str]) -> str:
+        """The result of one of two branches; the other is not computed."""
+        return self.node("If", condition, then_branch=yes[0]._within(yes[1]), else_branch=no[0]._within(no[1]))
+
+    def _within(self, result: str) -> Any:
+        """As part of another graph; the result is f64."""
         helper = self._onnx.helper
-        kind = self.type_of(np.float64)
-        output = helper.make_tensor_value_info(result, kind, None)
-        inner = helper.make_graph(body._nodes, "body", body._inputs, [output], body._constants)
-        return self.node("Scan", state, *sequences, body=inner, num_scan_inputs=len(sequences))
+        output = helper.make_tensor_value_info(result, self.type_of(np.float64), None)
+        return helper.make_graph(self._nodes, "inner", self._inputs, [output], self._constants)
 
     def loose(self, name: str) -> str:
         """An input of a loop's body: of any shape."""
-        kind = self.type_of(np.float64)
+        name, kind = self._prefix + name, self.type_of(np.float64)
         self._inputs.append(self._onnx.helper.make_tensor_value_info(name, kind, None))
         return name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from gpuclust.persistence.kinds import KINDS, name_of
 
 from .encoders import encoded
 from .graph import Graph, Rows
+from .neighbors import from_neighbors
 
 _PLAIN = {
     "absolute": "Abs", "arctan": "Atan", "cos": "Cos", "exp": "Exp", "log": "Log", "negative": "Neg",
@@ -32,8 +33,6 @@ def applied(graph: Graph, part: Any, rows: Rows) -> Rows:
     step = _STEPS.get(name.rpartition(".")[2])
     if step is not None and name in KINDS:
         return step(graph, part, rows)
-    if name.endswith(".KNNImputer"):
-        raise NotImplementedError("KNNImputer cannot be exported: its graph would hold the training rows. Use medians.")
     if not name.startswith("sklearn."):
         raise NotImplementedError(f"{name} cannot be exported.")
     tensor = graph.cast(graph.converted(part, graph.numbers(rows), rows.width), np.float64)
@@ -105,12 +104,27 @@ def _within(graph: Graph, tensor: str, least: np.ndarray, most: np.ndarray) -> s
 def _filled(graph: Graph, part: Any, rows: Rows) -> Rows:
     if any(text for _, text in rows.columns):
         return _filled_text(graph, part, rows)
-    tensor = graph.numbers(rows)
     statistics = part.statistics_.astype(np.float64)
+    tensor = graph.numbers(rows)
     missing = _missing(graph, part.missing_values, tensor)
-    kept = [at for at, value in enumerate(statistics) if value == value]
     found = graph.node("Where", missing, graph.const(statistics[None]), tensor)
-    out = graph.picked(Rows(rows.width, found), kept)
+    return _kept(graph, part, Rows(rows.width, found), missing, [at for at, v in enumerate(statistics) if v == v])
+
+
+def _neighboured(graph: Graph, part: Any, rows: Rows) -> Rows:
+    tensor = graph.numbers(rows)
+    missing = _missing(graph, part.missing_values, tensor)
+    found = from_neighbors(graph, part, graph.node("Where", missing, graph.const([[np.nan]]), tensor))
+    found = graph.node("Where", missing, found, tensor)
+    if part.keep_empty_features:
+        empty = graph.const(~part._valid_mask[None], np.bool_)
+        return _kept(graph, part, Rows(rows.width, graph.node("Where", empty, graph.const([[0.0]]), found)), missing)
+    return _kept(graph, part, Rows(rows.width, found), missing, np.flatnonzero(part._valid_mask).tolist())
+
+
+def _kept(graph: Graph, part: Any, rows: Rows, missing: str, columns: Sequence[int] | None = None) -> Rows:
+    """What an imputer keeps of its columns, and its indicators of missing values behind them."""
+    out = rows if columns is None else graph.picked(rows, columns)
     if part.indicator_ is None:
         return out
     marks = graph.picked(Rows(rows.width, graph.cast(missing, np.float64)), part.indicator_.features_.tolist())
@@ -163,6 +177,6 @@ def _function(graph: Graph, part: Any, rows: Rows) -> Rows:
 _STEPS: dict[str, Callable[[Graph, Any, Rows], Rows]] = {
     "Pipeline": _pipeline, "ColumnTransformer": _columns, "StandardScaler": _standard, "RobustScaler": _robust,
     "MinMaxScaler": _ranged, "MaxAbsScaler": _largest, "Winsorizer": _capped, "SimpleImputer": _filled,
-    "FunctionTransformer": _function, "OneHotEncoder": encoded, "OrdinalEncoder": encoded, "TargetEncoder": encoded,
-    "FrequencyEncoder": encoded,
+    "KNNImputer": _neighboured, "FunctionTransformer": _function, "OneHotEncoder": encoded, "OrdinalEncoder": encoded,
+    "TargetEncoder": encoded, "FrequencyEncoder": encoded,
 }  # fmt: skip
