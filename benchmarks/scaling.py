@@ -19,7 +19,7 @@ BANDWIDTH, FLOPS = 4.8e12, 989e12  # an H200's data sheet: bytes/s of its memory
 
 TEXT = """# {n:.0e} rows x {d}, k = {k}, on {workers} GPUs: an estimate on paper
 
-Nothing here was run on {workers} machines, and Dask workers compute on CPUs so far. What is measured is how a
+Nothing here was run on {workers} machines, nor any Dask worker on a real GPU. What is measured is how a
 cluster of two processes on one machine spends its time (`python -m benchmarks.distributed`, {date}, {cpu});
 what is assumed says so.
 

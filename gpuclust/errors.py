@@ -9,7 +9,7 @@ class DeviceUnavailableError(GpuclustError, RuntimeError):
     """A device was asked for by name and cannot be used; the message gives the line that installs what is missing."""
 
 
-class DeviceMemoryError(GpuclustError, MemoryError):
+class DeviceMemoryError(MemoryError, GpuclustError):  # in this order Dask's workers can send it
     """The work does not fit the device or the memory budget; the message gives needed and free bytes and what fits."""
 
 

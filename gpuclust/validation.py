@@ -16,9 +16,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .backends.base import Backend
-from .backends.cpu import CPUBackend
 from .backends.metric import Metric
-from .config import config_context, get_config
+from .backends.select import named, select
+from .config import Device, config_context, get_config
 from .data.array import ArraySource, DensifiedSource
 from .data.collection import is_collection
 from .data.plan import ROW_STATE, statistics_bytes
@@ -64,7 +64,7 @@ def open_source(
     estimator: Any,
     X: Any,
     sample_weight: Any,
-    backend: Backend,
+    device: Device,
     *,
     reset: bool,
     chunk_size: int | None = None,
@@ -72,7 +72,7 @@ def open_source(
     clusters: int = 0,
     metric: Metric = Metric.EUCLIDEAN,
 ) -> Source:
-    """Validated rows of any supported container, as a Source on `backend`.
+    """Validated rows of any supported container, as a Source on a device; of a collection, on that of each worker.
 
     `finite=False` leaves it to the caller to find NaN and infinity in dense rows; 'allow-nan' as scikit-learn means it,
     where rows are in the host's memory. `clusters` and `metric`: what the memory of a stream is planned for; Manhattan:
@@ -82,9 +82,12 @@ def open_source(
     ------
     ValueError
         What scikit-learn raises for the same input; DataError for files and streams that cannot be read.
+    DeviceUnavailableError
+        If the device cannot be used.
     """
     if is_collection(X):
-        return _open_collection(estimator, X, sample_weight, backend, reset, chunk_size, clusters, metric)
+        return _open_collection(estimator, X, sample_weight, device, reset, chunk_size, clusters, metric)
+    backend = select(device).backend
     if is_stream(X):
         opened = X if isinstance(X, Stream) else stream(X)
         chunks = Chunks(chunk_size, clusters, metric, finite is True and not reset)  # a fit finds out in its first pass
@@ -119,13 +122,13 @@ def _holds(backend: Backend, rows: int, statistics: int) -> bool:
 
 
 @contextmanager
-def refusing(estimator: Any, X: Any, backend: Backend) -> Iterator[None]:
+def refusing(estimator: Any, X: Any, device: Device) -> Iterator[None]:
     """NaN and infinity that were come upon inside are refused in scikit-learn's words, where it reads such data."""
     try:
         yield
     except NotFiniteError:
         if not (is_stream(X) or is_collection(X)):
-            open_source(estimator, X, None, backend, reset=False)
+            open_source(estimator, X, None, device, reset=False)
         raise
 
 
@@ -174,7 +177,7 @@ def _open_device(
 ) -> Source:
     """Rows that live on a GPU: shape and dtype are checked here, values in the first pass."""
     if backend.name == "cpu":
-        return open_source(estimator, X.get(), host(sample_weight), backend, reset=reset, chunk_size=chunk_size)
+        return open_source(estimator, X.get(), host(sample_weight), "cpu", reset=reset, chunk_size=chunk_size)
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
     dtype = X.dtype if X.dtype in DTYPES else np.dtype(np.float64)
@@ -199,37 +202,39 @@ def _open_collection(
     estimator: Any,
     X: Any,
     sample_weight: Any,
-    backend: Backend,
+    device: Device,
     reset: bool,
     chunk_size: int | None,
     clusters: int,
     metric: Metric,
 ) -> Source:
-    """Rows on the workers of a cluster; values are checked in the first pass.
-
-    Raises
-    ------
-    DeviceUnavailableError
-        If a GPU is asked for.
-    """
+    """Rows on the workers of a cluster; values are checked in the first pass."""
     from .data.dask import DaskSource
 
-    if backend.name != "cpu":
-        backend = _on_workers(estimator)
     if sample_weight is not None and not is_collection(sample_weight):
         sample_weight = _weights(sample_weight, np.empty((len(sample_weight), 1)))
-    source = DaskSource(X, sample_weight, backend.members[0], chunk_size, clusters, metric)
+    source = DaskSource(X, sample_weight, _of_worker(device), chunk_size, clusters, metric)
     _check_features(estimator, source.n_features, source.dtype, source.names, reset)
     return source
 
 
-def _on_workers(estimator: Any) -> Backend:
-    """The CPU, where the client has a GPU."""
-    text = "Rows that Dask workers hold are clustered on their CPUs: their GPUs are not used yet. Pass device='cpu'"
-    if "cuda" in str(getattr(estimator, "device", "auto")):
-        raise DeviceUnavailableError(f"{text}, or read the data as files on a machine with a GPU (gpuclust.stream).")
-    warnings.warn(f"{text} to say so.", DeviceFallbackWarning, stacklevel=2)
-    return CPUBackend()
+def _of_worker(device: Device) -> str:
+    """What each worker is to use; 'auto' leaves it to the worker.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If that is several GPUs.
+    """
+    device = get_config().device if device == "auto" else device
+    if device in ("auto", "cpu"):
+        return str(device)
+    if device == "cuda:all" or len(named(device)) > 1:
+        raise DeviceUnavailableError(
+            f"device={device!r}: a Dask worker uses one GPU. Start a worker for each, as dask-cuda does, and pass"
+            " device='cuda'."
+        )
+    return f"cuda:{named(device)[0]}"
 
 
 def _check_features(estimator: Any, width: int, dtype: Any, names: Any, reset: bool) -> None:

@@ -171,6 +171,16 @@ class Backend(ABC):
         has no mass. `origin` f64 [d] is that of the terms.
         """
 
+    def settled(self, delta: Delta) -> Delta:
+        """The same on the host, as the CPU's `means` takes it.
+
+        Raises
+        ------
+        ValueError
+            If rows got no label.
+        """
+        return delta
+
     @abstractmethod
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
         """Certified labels and bounds into the ledger, and no sums."""

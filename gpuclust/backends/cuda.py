@@ -162,6 +162,11 @@ class CUDABackend(Backend):
         return Delta(delta, counts, len(label))
 
     @on_device
+    def settled(self, delta: Delta) -> Delta:
+        entered, _ = moves.flow(delta.moved.get())
+        return Delta(delta.sums.get(), int(entered.sum()), delta.scored)
+
+    @on_device
     def means(self, sums: Array, old: Array, origin: np.ndarray, delta: Delta | None = None) -> Solved:
         return solve.means(sums, old, origin, delta)
 

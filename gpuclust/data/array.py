@@ -13,6 +13,7 @@ from .plan import DEFAULT_CHUNK
 from .source import Source
 
 MOST_ROWS = (1 << 31) - 1  # that are told apart by an int32
+KEPT = "image", "stats"  # columns that stand for the rows
 
 
 class ArraySource(Source):
@@ -52,7 +53,7 @@ class ArraySource(Source):
 
     def keep(self, frame: Frame) -> None:
         if self._frame is not frame and not self.sparse and self._rows >= self.n_rows:
-            self.release("image", "stats")
+            self.release(*KEPT)
             self._ledger.update(self.backend.kept(self._X, frame))
             self._frame = frame
 

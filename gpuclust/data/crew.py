@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures as concurrent
 from typing import Any, NamedTuple
 
-from ..errors import DataError, DeviceMemoryError, WorkersLostError
+from ..errors import DataError, DeviceMemoryError, DeviceUnavailableError, WorkersLostError
 from .holder import Entry, Holder
 
 WAIT = 60.0  # seconds for a worker to come where there is none, and for a scheduler to answer
@@ -95,6 +95,8 @@ class Crew:
             return value
         if isinstance(value, MemoryError):
             raise _short(value, part.worker) from value
+        if isinstance(value, DeviceUnavailableError):
+            raise DeviceUnavailableError(f"Worker {part.worker}: {value}") from value
         raise value
 
     def _awaited(self, part: Part, answer: Any) -> bytes:

@@ -21,7 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.base import Array, Backend, Chunk
+from ..backends.base import Array, Chunk
+from ..backends.cpu import CPUBackend
+from ..backends.frame import Frame
 from ..backends.metric import Metric
 from ..config import get_config
 from ..errors import DataError
@@ -33,7 +35,10 @@ from .source import Source, joined
 
 
 class DaskSource(Source):
-    """Rows of a collection, behind the default client; weight: a collection too, or f64 [n] on the host, or None."""
+    """Rows of a collection, behind the default client; weight: a collection too, or f64 [n] on the host, or None.
+
+    `device`: what each worker computes on, 'auto': a GPU where it has one. The client computes on its CPU.
+    """
 
     remote = True
 
@@ -41,7 +46,7 @@ class DaskSource(Source):
         self,
         X: Any,
         weight: Any,
-        backend: Backend,
+        device: str,
         chunk_rows: int | None = None,
         clusters: int = 0,
         metric: Metric = Metric.EUCLIDEAN,
@@ -54,14 +59,14 @@ class DaskSource(Source):
         filled = [fact for fact in facts if fact.rows]
         self.names = filled[0].names
         super().__init__(
-            backend, int(self._starts[-1]), filled[0].features, np.result_type(*{fact.dtype for fact in filled})
+            CPUBackend(), int(self._starts[-1]), filled[0].features, np.result_type(*{fact.dtype for fact in filled})
         )
         if weight is not None and not lazy and weight.shape != (self.n_rows,):
             raise ValueError(f"sample_weight.shape == {weight.shape}, expected ({self.n_rows},)!")
         self._host_weight: np.ndarray | None = None if lazy else weight
         self._weighted = weight is not None or any(fact.weighted for fact in filled)
         self._seekable = all(fact.seekable for fact in filled)
-        opening = Opening(backend, self.dtype, chunk_rows, clusters, metric, get_config().memory)
+        opening = Opening(device, self.dtype, chunk_rows, clusters, metric, get_config().memory)
         self._open(opening, None if lazy else weight)
 
     def _facts(self) -> list[Facts]:
@@ -89,8 +94,9 @@ class DaskSource(Source):
             weights = None if weight is None else _split(starts, weight, part)
             return opening, [int(starts[s]) for s in part.shards], weights
 
-        self._view, bounds = self._crew.view("open", own=own)
-        limits = [bound for bound in bounds if bound is not None]
+        self._view, opened = self._crew.view("open", own=own)
+        limits = [bound for bound, _ in opened if bound is not None]
+        self._devices = sorted({device for _, device in opened})
         self._bound_bytes = int(min(limits) * self.n_rows) if limits else None
         weakref.finalize(self, self._crew.drop, self._view)
 
@@ -115,6 +121,19 @@ class DaskSource(Source):
     def allocate(self, name: str, dtype: Any, fill: Any, width: int | None = None) -> None:
         self._asked("allocate", name, dtype, fill, width)
         self._remember("allocate", name, dtype, fill, width)
+
+    def allocate_bounds(self, groups: int) -> None:
+        self._asked("allocate_bounds", groups)
+        self._remember("allocate_bounds", groups)
+
+    def keep(self, frame: Frame) -> None:
+        """Not told again to a holder that takes the place of a lost one: it does without."""
+        if self._devices != [self.backend.name]:
+            self._asked("keep", frame)
+
+    @property
+    def device(self) -> str:
+        return ",".join(self._devices)
 
     def release(self, *names: str) -> None:
         self._asked("release", *names)
@@ -205,6 +224,8 @@ def _columns_there(log: Sequence[tuple[str, tuple[Any, ...]]]) -> list[tuple[str
     for method, args in log:
         if method == "allocate":
             there[args[0]] = (method, args)
+        elif method == "allocate_bounds":
+            there[method] = (method, args)
         elif method == "release":
             there = {name: entry for name, entry in there.items() if name not in args}
     return list(there.values())

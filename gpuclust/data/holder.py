@@ -10,14 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backends.base import Backend, Bounds, Centers, Chunk
+from ..backends.cpu import CPUBackend
+from ..backends.frame import Frame
 from ..backends.metric import Metric
+from ..backends.select import select
 from ..backends.threads import at_most
 from ..config import config_context
 from ..errors import DataError
-from .array import ArraySource
+from .array import KEPT, ArraySource
 from .collection import rows_of
-from .plan import DEFAULT_CHUNK, LEAST_ROWS, ROW_STATE
-from .readers import EmptyFileError, Reader
+from .plan import DEFAULT_CHUNK, LEAST_ROWS, ROW_STATE, statistics_bytes
+from .readers import ArrayReader, EmptyFileError, Reader
+from .shards import brought, on_host
 from .source import Source
 from .stream import Stream, StreamSource
 
@@ -38,7 +42,7 @@ class Facts(NamedTuple):
 class Opening(NamedTuple):
     """How shards become sources, on every worker alike."""
 
-    backend: Backend
+    device: str
     dtype: np.dtype
     chunk_rows: int | None
     clusters: int
@@ -57,6 +61,7 @@ class Holder:
         self._rows: list[np.ndarray | Reader] = []
         self._views: dict[int, list[Source]] = {}
         self._memory: int | None = None
+        self._backend: Backend = CPUBackend()
 
     def call(self, request: bytes) -> bytes:
         """Whether all went well, and what a method gives or raises: what else this raises is not the method's."""
@@ -83,22 +88,61 @@ class Holder:
             self._blocks = []
         return self._facts
 
-    def open(self, view: int, opening: Opening, starts: Sequence[int], weights: Sequence[Any] | None) -> float | None:
-        """Make sources of the shards, whose first rows are `starts` of all rows; bytes a row for bounds, if limited."""
-        self._memory = opening.memory
+    def open(
+        self, view: int, opening: Opening, starts: Sequence[int], weights: Sequence[Any] | None
+    ) -> tuple[float | None, str]:
+        """Make sources of the shards, whose first rows are `starts` of all rows; bytes a row for bounds, if limited,
+        and what this worker computes on.
+        """
+        self._memory, self._backend = opening.memory, select(opening.device).backend
         facts, nothing = self.facts(view), [None] * len(starts)
         given: Sequence[Any] = weights or self._weights or nothing
         total, sources = sum(fact.rows for fact in facts), []
+        fits = self._fits(facts, opening)
         for i, fact in enumerate(facts):
             weight = None if given[i] is None else _weight(given[i], fact.rows)
             beside = None if opening.memory is None else opening.memory - ROW_STATE * (total - fact.rows)
-            source = _source(self._rows[i], weight, fact, opening, beside)
+            source = self._source(self._rows[i], weight, fact, opening, fits, beside)
             source.first = starts[i]
             sources.append(source)
             self._rows[i] = np.empty((0, fact.features))  # the source holds them, perhaps as another dtype
         self._views[view] = sources
         bounds = [s.bound_bytes / s.n_rows for s in sources if s.n_rows and s.bound_bytes is not None]
-        return min(bounds, default=None)
+        return min(bounds, default=None), self._backend.name
+
+    def _fits(self, facts: Sequence[Facts], opening: Opening) -> bool:
+        """Whether the device has room for all shards of this worker."""
+        needed = sum(fact.rows * (fact.features * opening.dtype.itemsize + ROW_STATE) for fact in facts)
+        statistics = statistics_bytes(opening.clusters, max(fact.features for fact in facts), opening.dtype.itemsize)
+        return self._backend.holds(needed + statistics)
+
+    def _source(
+        self,
+        rows: np.ndarray | Reader,
+        weight: np.ndarray | None,
+        fact: Facts,
+        opening: Opening,
+        fits: bool,
+        memory: int | None,
+    ) -> Source:
+        """A file is read once and held, or read in every pass where the memory has a budget; rows stay with the host
+        where the device has no room for all.
+        """
+        _, dtype, chunk_rows, clusters, metric, _ = opening
+        if isinstance(rows, Reader) and fact.weighted and weight is not None:
+            raise DataError("The files carry weights already; pass those or sample_weight, not both.")
+        if isinstance(rows, Reader) and memory is not None:
+            with config_context(memory=max(memory, 1)):
+                source = StreamSource(rows, weight, self._backend, chunk_rows, clusters, metric)
+            source.dtype = dtype
+            return source
+        if isinstance(rows, Reader):
+            rows, weight = _read(rows, weight)
+        if not fits:
+            kept = ArrayReader(rows.astype(dtype, copy=False))
+            return StreamSource(kept, weight, self._backend, chunk_rows, clusters, metric)
+        uploaded = None if weight is None else self._backend.upload(weight, np.float64)
+        return ArraySource(self._backend.upload(rows, dtype), uploaded, self._backend, chunk_rows)
 
     def reweight(self, view: int, base: int, weights: Sequence[np.ndarray]) -> None:
         """A view of the rows of another one, in which each counts so many times as often."""
@@ -114,14 +158,25 @@ class Holder:
     # what a source does
     def fold(self, view: int, step: Any, args: Sequence[Any]) -> list[tuple[int, Any]]:
         """The merged statistic of the shards here, or one for each where their order matters; each with a first row."""
-        parts = [(s.first, s.fold(step, *args)) for s in self._views[view] if s.n_rows]
-        if not parts or getattr(parts[0][1], "ordered", False):
-            return parts
-        return [(parts[0][0], reduce(lambda a, b: a.merge(b), (part for _, part in parts)))]
+        backend = self._backend
+        with backend.current():
+            args = tuple(args) if backend.name == "cpu" else brought(tuple(args), backend)
+            parts = [(s.first, s.fold(step, *args)) for s in self._views[view] if s.n_rows]
+            if parts and not getattr(parts[0][1], "ordered", False):
+                parts = [(parts[0][0], reduce(lambda a, b: a.merge(b), (part for _, part in parts)))]
+            return [(first, on_host(part, backend)) for first, part in parts]
 
     def allocate(self, view: int, name: str, dtype: Any, fill: Any, width: int | None) -> None:
         for source in self._views[view]:
             source.allocate(name, dtype, fill, width)
+
+    def allocate_bounds(self, view: int, groups: int) -> None:
+        for source in self._views[view]:
+            source.allocate_bounds(groups)
+
+    def keep(self, view: int, frame: Frame) -> None:
+        for source in self._views[view]:
+            source.keep(frame)
 
     def release(self, view: int, *names: str) -> None:
         for source in self._views[view]:
@@ -165,7 +220,8 @@ class Holder:
                 chunk = source.overlap(start, stop)
                 if chunk is not None:
                     X, weight = _on_host(source, chunk.X, chunk.weight)
-                    ledger = {name: source.backend.to_host(column) for name, column in chunk.rows.items()}
+                    columns = [(name, column) for name, column in chunk.rows.items() if name not in KEPT]
+                    ledger = {name: source.backend.to_host(column) for name, column in columns}
                     found.append((number, Chunk(X, weight, chunk.start, ledger)))
         return found
 
@@ -180,8 +236,10 @@ def _as_bytes(error: Exception) -> bytes:
     from distributed.protocol import pickle
 
     try:
-        return pickle.dumps((False, error))
-    except Exception:  # of its own making, with what cannot be sent
+        sent = pickle.dumps((False, error))
+        pickle.loads(sent)
+        return sent
+    except Exception:  # of its own making, with what cannot be sent or made again
         return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
@@ -201,24 +259,6 @@ def _fact(rows: np.ndarray | Reader, names: tuple[str, ...] | None) -> Facts:
     named = None if rows.names is None else tuple(map(str, rows.names))
     assert rows.n_rows is not None  # of a file
     return Facts(rows.n_rows, rows.n_features, rows.dtype, named, rows.weighted, rows.seekable)
-
-
-def _source(
-    rows: np.ndarray | Reader, weight: np.ndarray | None, fact: Facts, opening: Opening, memory: int | None
-) -> Source:
-    """A file is read once and held, or read in every pass where the memory has a budget."""
-    backend, dtype, chunk_rows, clusters, metric, _ = opening
-    if isinstance(rows, Reader) and fact.weighted and weight is not None:
-        raise DataError("The files carry weights already; pass those or sample_weight, not both.")
-    if isinstance(rows, Reader) and memory is not None:
-        with config_context(memory=max(memory, 1)):
-            source = StreamSource(rows, weight, backend, chunk_rows, clusters, metric)
-        source.dtype = dtype
-        return source
-    if isinstance(rows, Reader):
-        rows, weight = _read(rows, weight)
-    uploaded = None if weight is None else backend.upload(weight, np.float64)
-    return ArraySource(backend.upload(rows, dtype), uploaded, backend, chunk_rows)
 
 
 def _read(reader: Reader, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..backends.base import Array, Backend, Centers, Chunk
 from ..backends.frame import Frame
+from ..backends.statistics import Delta
 from .plan import DEFAULT_CHUNK
 from .source import Source, joined
 
@@ -221,17 +222,41 @@ def _part(shard: Source) -> slice:
 def brought(value: Any, backend: Backend) -> Any:
     """`value` with the arrays in it that are on a device on that of `backend`; centres are packed there anew, since
     devices of another kind read them in another form. What needs no copy stays as it is."""
-    if isinstance(value, Centers):
-        given = backend.upload(value.given, np.float64)
-        return backend.pack(given, value.frame, value.layout, None)._replace(bounds=value.bounds)
+
+    def one(part: Any) -> Any:
+        if isinstance(part, Centers):
+            given = backend.upload(part.given, np.float64)
+            return backend.pack(given, part.frame, part.layout, None)._replace(bounds=part.bounds)
+        return backend.upload(part, part.dtype) if backend.owns(part) else part
+
+    return _changed(value, one)
+
+
+def on_host(value: Any, backend: Backend) -> Any:
+    """`value`, a statistic that `backend` made, as the CPU would have made it."""
+
+    def one(part: Any) -> Any:
+        if isinstance(part, Delta):
+            return backend.settled(part)
+        return backend.to_host(part) if backend.owns(part) else part
+
+    return _changed(value, one)
+
+
+def _changed(value: Any, one: Callable[[Any], Any]) -> Any:
+    """`value` with what `one` makes of the parts that it knows, in tuples, lists, dicts and dataclasses; itself where
+    that is nothing new."""
+    new = one(value)
+    if new is not value:
+        return new
     if isinstance(value, (tuple, list)):
-        parts = [brought(part, backend) for part in value]
+        parts = [_changed(part, one) for part in value]
         if all(a is b for a, b in zip(parts, value, strict=True)):
             return value
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if isinstance(value, dict):
-        return {key: brought(part, backend) for key, part in value.items()}
+        return {key: _changed(part, one) for key, part in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        changed = {f.name: brought(getattr(value, f.name), backend) for f in fields(value) if f.init}
+        changed = {f.name: _changed(getattr(value, f.name), one) for f in fields(value) if f.init}
         return value if all(getattr(value, name) is new for name, new in changed.items()) else replace(value, **changed)
-    return backend.upload(value, value.dtype) if backend.owns(value) else value
+    return value

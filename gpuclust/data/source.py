@@ -32,6 +32,11 @@ class Source(ABC):
         self.n_passes = 0
 
     @property
+    def device(self) -> str:
+        """What it computes on, by name."""
+        return self.backend.name
+
+    @property
     def n_rows(self) -> int:
         """Number of rows; a source that cannot know counts them in a pass of its own."""
         if self._n_rows is None:

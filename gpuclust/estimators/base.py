@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..backends.base import Backend, Centers, Chunk
 from ..backends.metric import Metric
-from ..backends.select import select
 from ..backends.statistics import Cost
 from ..data.collection import has_rows, is_collection, mapped
 from ..data.source import Source
@@ -68,7 +67,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
             return mapped(Predict(self), X, np.int32)
         source = self._open(X, finite=False)
         stage = self._stage(source)
-        with refusing(self, X, source.backend):
+        with refusing(self, X, self.device):
             parts = source.collect(nearest, stage)
         return self._return(source.backend, parts)
 
@@ -124,17 +123,17 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
             As `predict`.
         """
         source = self._open(X, sample_weight, finite=False)
-        with refusing(self, X, source.backend):
+        with refusing(self, X, self.device):
             cost: Cost = source.fold(_score, self._stage(source))
         return -float(cost.total.value())
 
     def _open(self, X: Any, sample_weight: Any = None, *, finite: bool = True) -> Source:
         """X as a source; `finite=False` where `nearest` sees to it that its values are."""
         check_is_fitted(self)
-        backend = select(self.device).backend
         return open_source(
-            self, X, sample_weight, backend, reset=False, chunk_size=self.chunk_size, finite=finite, metric=self._metric
-        )
+            self, X, sample_weight, self.device, reset=False, chunk_size=self.chunk_size, finite=finite,
+            metric=self._metric,
+        )  # fmt: skip
 
     def _labels(self, source: Source, labels: Any) -> Any:
         """Labels as the user gets them: those of a collection are lazy (None), and a column is where the data are."""

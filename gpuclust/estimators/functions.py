@@ -10,7 +10,6 @@ import scipy.sparse as sp
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from ..backends.select import select
 from ..config import Device
 from ..data.stream import Stream
 from ..solvers.scan import scan
@@ -79,7 +78,7 @@ def kmeans_plusplus(
     >>> kmeans_plusplus([[0.0], [0.1], [9.0]], 2, random_state=0)[1]
     array([1, 2])
     """
-    source = open_source(KMeans(), X, sample_weight, select(device).backend, reset=True)
+    source = open_source(KMeans(), X, sample_weight, device, reset=True)
     n = source.n_rows
     if n < n_clusters:
         raise ValueError(f"n_samples={n} should be >= n_clusters={n_clusters}.")

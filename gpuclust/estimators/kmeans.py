@@ -41,7 +41,8 @@ class KMeans(LloydEstimator):
     algorithm : {'lloyd', 'elkan', 'auto'}, default='lloyd'
         Accepted for compatibility; all name the same exact, pruned iteration.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
-        Rows are spread over all the GPUs that are named; the result does not depend on how many.
+        Rows are spread over all the GPUs that are named; the result does not depend on how many. Of a dask collection:
+        what each worker uses, one GPU at most.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
     checkpoint : path or gpuclust.Checkpoint, optional

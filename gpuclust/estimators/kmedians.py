@@ -42,7 +42,8 @@ class KMedians(LloydEstimator):
     copy_x : bool, default=True
         Accepted for compatibility; the data are never changed.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
-        Rows are spread over all the GPUs that are named; the result does not depend on how many.
+        Rows are spread over all the GPUs that are named; the result does not depend on how many. Of a dask collection:
+        what each worker uses, one GPU at most.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
     checkpoint : path or gpuclust.Checkpoint, optional

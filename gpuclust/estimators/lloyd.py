@@ -13,7 +13,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ..backends.frame import Frame
-from ..backends.select import select
 from ..data.source import Source
 from ..solvers.checkpoint import Checkpoint, Keeper
 from ..solvers.iterate import Fit, Objective, iterate
@@ -81,9 +80,8 @@ class LloydEstimator(CenterEstimator):
             that is lost once are made again on another one, and the result stays the same.
         """
         keeper = Keeper.of(self.checkpoint)
-        choice = select(self.device)
         source = open_source(
-            self, X, sample_weight, choice.backend, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters,
+            self, X, sample_weight, self.device, reset=True, chunk_size=self.chunk_size, clusters=self.n_clusters,
             finite=False, metric=self._metric,
         )  # fmt: skip
         if source.n_rows < self.n_clusters:
@@ -92,11 +90,11 @@ class LloydEstimator(CenterEstimator):
         n_init = starts(init, self.n_init, 10, type(self).__name__)
         self._n_init = n_init
         self._check_choice()
-        with refusing(self, X, choice.backend):
+        with refusing(self, X, self.device):
             frame = scan(source, self._metric)
         best, labels = self._best(source, frame, init, n_init, keeper)
         self._keep(source, best, labels)
-        self.device_ = source.backend.name
+        self.device_ = source.device
         if keeper is not None:
             keeper.remove()
         return self

@@ -48,7 +48,8 @@ class MiniBatchKMeans(OnlineEstimator):
     reassignment_ratio : float, default=0.01
         Centres that saw less than this share of what the busiest one saw are placed on rows of the batch.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
-        Rows are spread over all the GPUs that are named; batches are worked on by the first one.
+        Rows are spread over all the GPUs that are named; batches are worked on by the first one. Of a dask collection:
+        what each worker uses, one GPU at most; batches travel to the client and are worked on by its CPU.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
 

@@ -61,7 +61,8 @@ class MiniBatchKMedians(OnlineEstimator):
         Values kept for each centre and feature, rounded up to an even number. Default: as many as 64 MiB hold, at least
         32 and at most 512.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all'} or list of 'cuda:N', default='auto'
-        Rows are spread over all the GPUs that are named; batches are worked on by the first one.
+        Rows are spread over all the GPUs that are named; batches are worked on by the first one. Of a dask collection:
+        what each worker uses, one GPU at most; batches travel to the client and are worked on by its CPU.
     chunk_size : int, optional
         Rows per chunk. The result does not depend on it.
 

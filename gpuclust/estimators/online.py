@@ -11,7 +11,6 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from ..backends.select import select
 from ..backends.threads import limited
 from ..data.source import Source
 from ..solvers import online
@@ -98,12 +97,11 @@ class OnlineEstimator(CenterEstimator):
             return self._step(source, first)
 
     def _source(self, X: Any, sample_weight: Any, *, reset: bool) -> Source:
-        backend = select(self.device).backend
         source = open_source(
-            self, X, sample_weight, backend, reset=reset, chunk_size=self.chunk_size, clusters=self.n_clusters,
+            self, X, sample_weight, self.device, reset=reset, chunk_size=self.chunk_size, clusters=self.n_clusters,
             metric=self._metric,
         )  # fmt: skip
-        self.device_ = source.backend.name
+        self.device_ = source.device
         return source
 
     def _fit(self, source: Source, init: Any) -> Self:

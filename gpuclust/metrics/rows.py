@@ -11,8 +11,6 @@ from sklearn.utils import check_array
 
 from ..backends.base import Backend, Chunk
 from ..backends.metric import Metric
-from ..backends.select import select
-from ..backends.statistics import DD, Delta
 from ..config import Device
 from ..data.source import Source
 from ..errors import NotFiniteError
@@ -71,7 +69,7 @@ def opened(X: Any, options: Options, *, clusters: int = 0, metric: Metric = Metr
     if isinstance(X, Source):
         return X
     return open_source(
-        Reader(), X, options.sample_weight, select(options.device).backend, reset=True,
+        Reader(), X, options.sample_weight, options.device, reset=True,
         chunk_size=options.chunk_size, clusters=clusters, metric=metric,
     )  # fmt: skip
 
@@ -148,8 +146,8 @@ def means(rows: Labelled) -> Centred:
     return Centred(backend.to_host(found.centers), found.mass, backend.to_host(overall.centers)[0])
 
 
-def _scatter(backend: Backend, chunk: Chunk, k: int, magic: np.ndarray) -> Delta:
-    return Delta(backend.scatter(chunk, k, magic), 0)
+def _scatter(backend: Backend, chunk: Chunk, k: int, magic: np.ndarray) -> ByCluster:
+    return ByCluster(backend.scatter(chunk, k, magic))
 
 
 def middles(rows: Labelled) -> Centred:
@@ -166,9 +164,9 @@ def middles(rows: Labelled) -> Centred:
 
 @dataclass(frozen=True)
 class ByCluster:
-    """A sum over the rows of each cluster, [k]."""
+    """Sums over the rows of each cluster, [k, ...]."""
 
-    sums: DD
+    sums: Any  # DD or exact sums, f64
 
     def merge(self, other: ByCluster) -> ByCluster:
         return ByCluster(self.sums + other.sums)

@@ -13,7 +13,6 @@ import numpy as np
 
 from .. import models
 from ..backends.base import Array, Backend, Centers
-from ..backends.select import select
 from ..data.source import Source
 from ..errors import DataError
 from ..profiling import rows
@@ -61,11 +60,11 @@ def open_rows(model: Any, X: Any, sample_weight: Any = None) -> Rows:
     frame = None if preprocessor is None else _frame(model, X)
     if frame is not None:
         return _of_frame(model, frame, names, sample_weight)
-    backend, metric = select(getattr(estimator, "device", "auto")).backend, metric_of(estimator)
+    device, metric = getattr(estimator, "device", "auto"), metric_of(estimator)
     holder = estimator if preprocessor is None else Reader()
     with unnamed():
         source = open_source(
-            holder, X, sample_weight, backend, reset=preprocessor is not None, finite=False, metric=metric,
+            holder, X, sample_weight, device, reset=preprocessor is not None, finite=False, metric=metric,
             chunk_size=getattr(estimator, "chunk_size", None),
         )  # fmt: skip
     if source.n_features != len(names):
@@ -187,10 +186,10 @@ def _assign_given(model: Any, part: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def assign(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Label i32 [n] and distance f64 [n] of rows as the estimator is given them; -1 and NaN for what it cannot take."""
-    backend = select(getattr(estimator, "device", "auto")).backend
+    device = getattr(estimator, "device", "auto")
     with unnamed():
-        source = open_source(estimator, X, None, backend, reset=False, finite=False, metric=metric_of(estimator))
-    stage, found = _stage(source, estimator), []
+        source = open_source(estimator, X, None, device, reset=False, finite=False, metric=metric_of(estimator))
+    backend, stage, found = source.backend, _stage(source, estimator), []
     for chunk in source.chunks():
         for _, some in rows.blocks(chunk):
             found.append(_assign(backend, some, rows.host(backend, some), stage))

@@ -12,7 +12,6 @@ import scipy.sparse as sp
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
-from ..backends.select import select
 from ..data.source import Source
 from ..validation import Reader, feature_names_of, open_source
 
@@ -64,8 +63,8 @@ def sample_note(drawn: int, n_rows: int) -> str:
 def opened(X: Any) -> tuple[Source, list[str]]:
     """X as a source in chunks, on the device that it lives on, and the names of its features."""
     host = not hasattr(X, "__cuda_array_interface__")
-    reader, backend = Reader(), select("cpu" if host else "auto").backend
-    source = open_source(reader, X, None, backend, reset=True, chunk_size=CHUNK_ROWS)
+    reader = Reader()
+    source = open_source(reader, X, None, "cpu" if host else "auto", reset=True, chunk_size=CHUNK_ROWS)
     return source, feature_names_of(reader, source.n_features)
 
 

@@ -20,7 +20,7 @@ from ..data.collection import applied, dtype_of, is_collection
 from ..data.mapped import Rule
 from ..data.source import Source
 from ..data.stream import Stream, stream
-from ..profiling.rows import backend_at
+from ..profiling.rows import device_at
 from ..validation import DTYPES, dtypes, is_stream, on_device, open_source
 
 DEVICE: dict[str, list[Any]] = {
@@ -114,9 +114,9 @@ class Streamed:
 
     def _open(self, X: Any, sample_weight: Any = None) -> Source:
         """X as a source for a fit; infinity is left to the fold to find in streams and on GPUs."""
-        backend = backend_at(X, self.device)  # type: ignore[attr-defined]
+        device = device_at(X, self.device)  # type: ignore[attr-defined]
         chunk_size = self.chunk_size  # type: ignore[attr-defined]
-        return open_source(self, X, sample_weight, backend, reset=True, chunk_size=chunk_size, finite="allow-nan")
+        return open_source(self, X, sample_weight, device, reset=True, chunk_size=chunk_size, finite="allow-nan")
 
     def _open_dense(self, X: Any) -> Source:
         """As `_open`, where sparse rows make no sense.

@@ -13,9 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..backends.base import Array, Backend, Chunk
+from ..backends.select import select
 from ..data.source import Source
 from ..profiling.quantiles import quantiles_of_all
-from ..profiling.rows import Parts, backend_at, host, listed
+from ..profiling.rows import Parts, device_at, host, listed
 from ..profiling.rows import blocks as row_blocks
 from ..validation import feature_names_of, is_stream, open_source
 from .base import DEVICE
@@ -144,7 +145,7 @@ class OutlierFilter(BaseEstimator):
             return selected(opened(X), self._within, None, self.chunk_size)
         X = X if hasattr(X, "shape") else np.asarray(X)
         keep = np.flatnonzero(self.mask(X))
-        return rows_of(X, backend_at(X, self.device).upload(keep, np.int64))
+        return rows_of(X, select(device_at(X, self.device)).backend.upload(keep, np.int64))
 
     def fit_filter(self, X: Any, y: Any = None) -> Any:
         """`fit(X).filter(X)`."""
@@ -158,8 +159,8 @@ class OutlierFilter(BaseEstimator):
         )
 
     def _open(self, X: Any, *, reset: bool) -> Source:
-        backend = backend_at(X, self.device)
-        return open_source(self, X, None, backend, reset=reset, chunk_size=self.chunk_size, finite="allow-nan")
+        device = device_at(X, self.device)
+        return open_source(self, X, None, device, reset=reset, chunk_size=self.chunk_size, finite="allow-nan")
 
     def _judged(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """Rows within the limits, bool [n], and how many are beyond each, i64 [d]. One pass."""

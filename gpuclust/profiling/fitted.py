@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..backends.base import Array, Backend, Centers, Chunk
 from ..backends.metric import Metric
-from ..backends.select import select
 from ..data.source import Source
 from ..solvers.nearest import nearest, staged
 from ..validation import open_source, refusing
@@ -49,13 +48,13 @@ def fitted(estimator: Any, X: Any) -> Iterator[Fitted]:
         If X has another number of features.
     """
     check_is_fitted(estimator, "cluster_centers_")
-    backend, metric = select(getattr(estimator, "device", "auto")).backend, metric_of(estimator)
+    device, metric = getattr(estimator, "device", "auto"), metric_of(estimator)
     chunk_size = getattr(estimator, "chunk_size", None)
     source = open_source(
-        estimator, X, None, backend, reset=False, chunk_size=chunk_size, finite=False, metric=metric
+        estimator, X, None, device, reset=False, chunk_size=chunk_size, finite=False, metric=metric
     )  # fmt: skip
     check_unweighted(source)
-    with refusing(estimator, X, backend):
+    with refusing(estimator, X, device):
         yield Fitted(source, estimator.cluster_centers_.astype(np.float64), metric)
 
 

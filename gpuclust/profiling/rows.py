@@ -11,9 +11,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from ..backends.base import Array, Backend, Chunk
-from ..backends.cpu import CPUBackend
 from ..backends.moments import Moments, Summary, of_rows
-from ..backends.select import select
 from ..config import Device, get_config
 from ..data.source import Source
 from ..errors import DataError, NotFiniteError
@@ -45,13 +43,13 @@ def opened(
     ValueError
         If `feature_names` are not one for each feature; what scikit-learn raises for the same X.
     """
-    holder, backend = Reader(), backend_at(X, device)
-    source = open_source(holder, X, None, backend, reset=True, chunk_size=chunk_size, finite=finite)
+    holder, device = Reader(), device_at(X, device)
+    source = open_source(holder, X, None, device, reset=True, chunk_size=chunk_size, finite=finite)
     check_unweighted(source)
     names = feature_names_of(holder, source.n_features) if feature_names is None else list(map(str, feature_names))
     if len(names) != source.n_features:
         raise ValueError(f"feature_names has {len(names)} entries, X has {source.n_features} features.")
-    with refusing(holder, X, backend):
+    with refusing(holder, X, device):
         yield Opened(source, names)
 
 
@@ -61,11 +59,11 @@ def check_unweighted(source: Source) -> None:
         raise DataError("Rows count once here; open the stream without its weights: columns= chooses what is read.")
 
 
-def backend_at(X: Any, device: Device) -> Backend:
+def device_at(X: Any, device: Device) -> Device:
     """'auto': where the rows are, since what is computed here is computed on the host for the most part."""
     if device == "auto" and get_config().device == "auto" and not hasattr(X, "__cuda_array_interface__"):
-        return CPUBackend()
-    return select(device).backend
+        return "cpu"
+    return device
 
 
 @dataclass(frozen=True)

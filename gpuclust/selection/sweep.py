@@ -22,7 +22,6 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ..backends.frame import Frame
-from ..backends.select import select
 from ..data.source import Source
 from ..estimators.lloyd import LloydEstimator
 from ..estimators.online import OnlineEstimator
@@ -84,14 +83,13 @@ def open_rows(estimator: Any, X: Any, sample_weight: Any, clusters: int) -> Open
     """
     model = clone(estimator)
     model._validate_params()
-    choice = select(model.device)
     source = open_source(
-        model, X, sample_weight, choice.backend, reset=True, chunk_size=model.chunk_size, clusters=clusters,
+        model, X, sample_weight, model.device, reset=True, chunk_size=model.chunk_size, clusters=clusters,
         finite=isinstance(model, OnlineEstimator), metric=model._metric,
     )  # fmt: skip
     if source.n_rows < clusters:
         raise ValueError(f"n_samples={source.n_rows} should be >= the largest number of clusters, {clusters}.")
-    with refusing(model, X, choice.backend):
+    with refusing(model, X, model.device):
         frame = scan(source, model._metric)
     return Opened(source, frame, model)
 
@@ -206,7 +204,7 @@ def unfitted(opened: Opened, k: int) -> Any:
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(opened.model, name):
             setattr(model, name, getattr(opened.model, name))
-    model.device_ = opened.source.backend.name
+    model.device_ = opened.source.device
     return model
 
 

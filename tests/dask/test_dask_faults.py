@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import gpuclust
-from gpuclust import DataError, KMeans, KMedians, WorkersLostError
-from gpuclust.backends.cpu import CPUBackend
+from gpuclust import DataError, KMeans, KMedians, WorkersLostError, errors
 from gpuclust.data import crew
 from gpuclust.data.dask import DaskSource
 from gpuclust.solvers.scan import _step
@@ -78,7 +77,7 @@ class Slow:
 
 def test_killed_while_it_folds_and_views_are_kept(X, workers):
     """A worker is lost that holds the rows with two sets of weights."""
-    source = DaskSource(da.from_array(X, chunks=(400, 4)), None, CPUBackend())
+    source = DaskSource(da.from_array(X, chunks=(400, 4)), None, "cpu")
     other = source.reweighted(np.arange(1200.0))
     for one in (source, other):
         one.allocate("label", np.int32, 7)
@@ -118,7 +117,7 @@ def test_a_worker_out_of_memory_is_named(local, X):
     pieces = [dask.delayed(X), dask.delayed(short)(X)]
     with pytest.raises(MemoryError, match="Worker (inproc|tcp)://.* shard 1: .*allocate"):
         KMeans(2).fit(gpuclust.shards(pieces))
-    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
     with pytest.raises(MemoryError, match="Worker (inproc|tcp)://.*allocate"):
         source.fold(lambda backend, chunk: short(chunk))
 
@@ -130,12 +129,41 @@ def broken(X):
 def test_errors_of_ours_are_no_losses(local, X):
     with pytest.raises(KeyError, match="column"):
         KMeans(2).fit(gpuclust.shards([dask.delayed(broken)(X)]))
-    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
     with pytest.raises(OSError, match="disk"):
         source.fold(on_disk)
     assert source.fold(_step, np.zeros(4)).rows == 1200  # nothing was lost
     with pytest.raises(TypeError):
         source.fold(_step, threading.Lock())  # cannot be sent
+
+
+OURS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+
+def raised(backend, chunk, kind):
+    raise kind("what to do")
+
+
+class Odd(Exception):
+    """Of two arguments, of which it keeps one: it is sent and cannot be made again."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def raised_oddly(backend, chunk):
+    raise Odd("this", "that")
+
+
+def test_every_error_of_ours_comes_back_as_itself(local, X):
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
+    assert len(OURS) > 6
+    for kind in OURS:
+        with pytest.raises(kind, match="what to do") as found:
+            source.fold(raised, kind)
+        assert found.type is kind
+    with pytest.raises(RuntimeError, match="Odd: this"):
+        source.fold(raised_oddly)
 
 
 def on_disk(backend, chunk):
@@ -155,7 +183,7 @@ def test_all_workers_lost_is_said(passing, X, monkeypatch):
     monkeypatch.setattr(crew, "WAIT", 0.5)
     monkeypatch.setattr(crew, "POLL", 0.2)
     client, cluster = passing
-    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
     cluster.scale(0)
     while client.nthreads():
         time.sleep(0.05)
@@ -168,7 +196,7 @@ def test_a_scheduler_that_is_gone_is_said(closed, passing, X, monkeypatch):
     monkeypatch.setattr(crew, "WAIT", 0.5)
     monkeypatch.setattr(crew, "POLL", 0.2)
     client, cluster = passing
-    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
     if closed:
         client.close()
     cluster.close()
@@ -177,7 +205,7 @@ def test_a_scheduler_that_is_gone_is_said(closed, passing, X, monkeypatch):
 
 
 def test_shards_that_kill_every_worker_are_given_up(local, X, monkeypatch):
-    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, CPUBackend())
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
     monkeypatch.setattr(crew, "NOTICE", 0.0)
 
     async def lost(*args):

@@ -8,7 +8,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 import gpuclust
-from gpuclust import DeviceUnavailableError, KMeans, metrics, profiling, selection
+from gpuclust import KMeans, metrics, profiling, selection
 from gpuclust.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 pytestmark = pytest.mark.usefixtures("local")
@@ -111,19 +111,3 @@ def test_weighted_scalers(X, lazy, rng):
     weight = rng.uniform(0, 2, 300)
     one, other = StandardScaler().fit(lazy, sample_weight=weight), StandardScaler().fit(X, sample_weight=weight)
     assert np.array_equal(one.mean_, other.mean_) and np.array_equal(one.var_, other.var_)
-
-
-def test_gpus_of_workers_are_refused_not_ignored(lazy, monkeypatch):
-    from gpuclust.backends.cpu import CPUBackend
-    from gpuclust.backends.select import Choice
-    from gpuclust.estimators import lloyd
-
-    class Device(CPUBackend.__bases__[0]):
-        name = "cuda"
-
-    Device.__abstractmethods__ = frozenset()
-    monkeypatch.setattr(lloyd, "select", lambda device: Choice(Device(), "a test"))
-    with pytest.raises(DeviceUnavailableError, match="CPUs"):
-        KMeans(2, device="cuda").fit(lazy)
-    with pytest.warns(gpuclust.DeviceFallbackWarning, match="not used yet"):
-        assert KMeans(2, random_state=0).fit(lazy).device_ == "cpu"

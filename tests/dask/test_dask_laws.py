@@ -10,7 +10,6 @@ import pytest
 
 import gpuclust
 from gpuclust import DataError, KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians
-from gpuclust.backends.cpu import CPUBackend
 from gpuclust.backends.metric import Metric
 from gpuclust.data.dask import DaskSource
 
@@ -238,7 +237,7 @@ def test_the_search_for_medians_stays_with_the_client(rng):
     from gpuclust.objectives.median import Median
     from gpuclust.solvers.scan import scan
 
-    source = DaskSource(gpuclust.shards(cut(blobs(rng), [300])), None, CPUBackend())
+    source = DaskSource(gpuclust.shards(cut(blobs(rng), [300])), None, "cpu")
     objective, _ = Median.start(source, scan(source, Metric.MANHATTAN), np.eye(50, 5))
     assert objective.search is not None and len(pickle.dumps(objective.partial)) < 5_000
 
@@ -247,5 +246,5 @@ def test_a_step_is_merged_in_the_order_of_the_shards(rng):
     from gpuclust.profiling.rows import columns
 
     X = blobs(rng)
-    source = DaskSource(gpuclust.shards(cut(X, borders(600, 9, rng))), None, CPUBackend())
+    source = DaskSource(gpuclust.shards(cut(X, borders(600, 9, rng))), None, "cpu")
     assert np.array_equal(np.column_stack(list(columns(source))), X)

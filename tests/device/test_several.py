@@ -189,7 +189,7 @@ def test_weights_of_replicates(three, rng):
     """The rows stay where they are."""
     X, weight, more = blobs(rng, 50, 3, np.float32), rng.uniform(1, 2, 50), rng.integers(0, 3, 50).astype(float)
     for given in (None, weight):
-        source = open_source(Reader(), X, given, select.select("cuda:all").backend, reset=True)
+        source = open_source(Reader(), X, given, "cuda:all", reset=True)
         expected = more if given is None else weight * more
         np.testing.assert_array_equal(source.reweighted(more).host_weight, expected)
         np.testing.assert_array_equal(source.host_rows, X)
@@ -201,7 +201,7 @@ def test_weights_of_replicates(three, rng):
 
 def test_rows_in_the_order_asked_for(devices, rng):
     X, weight, index = blobs(rng, 50, 3, np.float32), rng.uniform(1, 2, 50), np.array([49, 0, 17, 16, 17, 33, 34])
-    source = open_source(Reader(), X, weight, select.select(devices).backend, reset=True)
+    source = open_source(Reader(), X, weight, devices, reset=True)
     np.testing.assert_array_equal(source.take(index), X[index])
     assert source.take(index[:0]).shape == (0, 3)
     source.allocate("label", np.int32, 0)
@@ -223,7 +223,7 @@ def test_chunks_come_to_the_first_device(devices, rng, tmp_path):
     """Nobody waits in between."""
     X = blobs(rng, 100, 3, np.float32)
     np.save(tmp_path / "x.npy", X)
-    source = open_source(Reader(), tmp_path / "x.npy", None, select.select(devices).backend, reset=True, chunk_size=9)
+    source = open_source(Reader(), tmp_path / "x.npy", None, devices, reset=True, chunk_size=9)
     source.allocate("label", np.int32, 7)
     source.slices([(0, 100)])
     found = list(source.chunks())
@@ -241,7 +241,7 @@ def test_each_device_has_its_share(three, rng):
     assert_same_bits(model, fit(X, init=X[:5], max_iter=3, tol=0))
     assert X.nbytes <= three.h2d_bytes < X.nbytes + 64 * 1024
     three.used.clear()
-    source = open_source(Reader(), X, None, select.select("cuda:all").backend, reset=True)
+    source = open_source(Reader(), X, None, "cuda:all", reset=True)
     assert source.n_rows == 3001 and {three.used[device] for device in range(3)} == {32_000, 32_032}
 
 

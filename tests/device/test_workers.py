@@ -1,0 +1,136 @@
+"""Dask workers that have GPUs: pretended ones of workers in this process, and one real card that they share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from laws.cases import WEIGHTS, blobs
+from laws.runs import assert_same_bits, fit
+
+import gpuclust
+from gpuclust import DeviceUnavailableError, KMeans, KMedians, MiniBatchKMeans, metrics
+from gpuclust.preprocessing import RobustScaler, StandardScaler
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def two_workers():
+    """Yield a client of a cluster of two workers in this process."""
+    quiet = {"dashboard_address": ":0", "silence_logs": 50}
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, **quiet) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def workers(two_workers, cuda):
+    """Make the cluster the default, and give its workers a GPU."""
+    with two_workers.as_current():
+        yield two_workers
+
+
+def shards(X, *cuts):
+    import dask
+
+    return gpuclust.shards([dask.delayed(part) for part in np.split(X, cuts)])
+
+
+@pytest.mark.parametrize("weights", ["none", "wide"])
+@pytest.mark.parametrize("estimator", [KMeans, KMedians])
+def test_same_bits_as_one_machine(workers, rng, estimator, weights):
+    dtype = np.float32 if weights == "none" else np.float64
+    X, weight = blobs(rng, 301, 5, dtype), WEIGHTS[weights](rng, 301)
+    how = {"init": X[:11], "max_iter": 4, "tol": 0, "estimator": estimator}
+    ours = fit(shards(X, 40, 40, 220), weight, device="auto", **how)
+    assert ours.device_ == "cuda:0"
+    assert_same_bits(ours, fit(X, weight, **how))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "init"), [(KMeans, "k-means++"), (KMeans, "k-means||"), (KMeans, "random"), (KMedians, "k-means||")]
+)
+def test_seeding_does_not_see_workers(workers, rng, estimator, init):
+    X = blobs(rng, 300, 3, np.float32)
+    how = {"n_clusters": 5, "init": init, "n_init": 2 if init == "random" else 1, "max_iter": 2, "estimator": estimator}
+    assert_same_bits(fit(shards(X, 100), device="cuda:0", **how), fit(X, device="cuda", **how))
+
+
+def test_an_empty_cluster_is_moved_to_the_same_row(workers, rng):
+    X = blobs(rng, 300, 3, np.float64)
+    init = np.concatenate([X[:4], X[:1] + 1e6])
+    ours = fit(shards(X, 80), init=init, max_iter=3, device="auto")
+    assert_same_bits(ours, fit(X, init=init, max_iter=3))
+
+
+def test_some_workers_have_a_gpu_and_some_have_none(workers, rng, monkeypatch):
+    """Of two holders in turn, the second one finds no device; their statistics merge all the same."""
+    from gpuclust.backends.cpu import CPUBackend
+    from gpuclust.backends.select import Choice
+    from gpuclust.data import holder
+
+    select, asked = holder.select, []
+
+    def choose(device):
+        asked.append(device)
+        return select(device) if len(asked) % 2 else Choice(CPUBackend(), "a test")
+
+    monkeypatch.setattr(holder, "select", choose)
+    X = blobs(rng, 301, 5, np.float32)
+    parts = zip(np.split(X, [100]), workers.nthreads(), strict=True)
+    pieces = [workers.submit(np.asarray, part, workers=[address]) for part, address in parts]
+    for estimator in (KMeans, KMedians):
+        how = {"n_clusters": 6, "max_iter": 5, "estimator": estimator}
+        ours = fit(gpuclust.shards(pieces), device="auto", **how)
+        assert ours.device_ == "cpu,cuda:0"
+        assert_same_bits(ours, fit(X, **how))
+
+
+@pytest.mark.parametrize("weights", ["none", "wide"])
+def test_rows_that_a_device_has_no_room_for_stay_with_the_host(two_workers, machine, rng, monkeypatch, weights):
+    from gpuclust.data import holder
+
+    opened, stream = [], holder.StreamSource
+    monkeypatch.setattr(holder, "StreamSource", lambda *args: opened.append(args) or stream(*args))
+    X, weight = blobs(rng, 4000, 8, np.float32), WEIGHTS[weights](rng, 4000)
+    with two_workers.as_current():
+        for limit, streamed in ((1 << 40, 0), (140_000, 2)):
+            machine.limit = limit
+            ours = fit(shards(X, 2000), weight, init=X[:5], max_iter=3, device="cuda", chunk_size=100)
+            assert_same_bits(ours, fit(X, weight, init=X[:5], max_iter=3))
+            assert len(opened) == streamed
+
+
+def test_everything_else(workers, rng):
+    X = blobs(rng, 300, 4, np.float32)
+    there, label = shards(X, 120), np.arange(300) % 3
+    ours = MiniBatchKMeans(4, random_state=0, batch_size=64, device="cuda").fit(there)
+    theirs = MiniBatchKMeans(4, random_state=0, batch_size=64, device="cpu").fit(X)
+    np.testing.assert_array_equal(ours.cluster_centers_, theirs.cluster_centers_)
+    for Scaler in (StandardScaler, RobustScaler):
+        on_gpu, on_cpu = Scaler(device="cuda").fit(there), Scaler(device="cpu").fit(X)
+        np.testing.assert_array_equal(on_gpu.scale_, on_cpu.scale_)
+    for score in (metrics.davies_bouldin_score, metrics.calinski_harabasz_score):
+        assert score(there, label, device="cuda") == score(X, label, device="cpu")
+    model = KMeans(3, random_state=0).fit(there)
+    np.testing.assert_array_equal(model.predict(there).compute(), KMeans(3, random_state=0, device="cpu").fit(X).labels_)
+
+
+def test_what_a_worker_lacks_is_told_with_its_name(workers, rng):
+    X = shards(blobs(rng, 20, 2, np.float32))
+    with pytest.raises(DeviceUnavailableError, match=r"Worker \S+: device='cuda:7' cannot be used"):
+        KMeans(2, device="cuda:7").fit(X)
+    for several in ("cuda:all", ["cuda:0", "cuda:1"]):
+        with pytest.raises(DeviceUnavailableError, match="a Dask worker uses one GPU"):
+            KMeans(2, device=several).fit(X)
+    with pytest.raises(ValueError, match="is none of"):
+        KMeans(2, device="gpu").fit(X)
+
+
+def test_values_that_are_not_finite_are_refused(workers, rng):
+    X = blobs(rng, 50, 2, np.float32)
+    X[30, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        KMeans(2, device="cuda").fit(shards(X, 20))
