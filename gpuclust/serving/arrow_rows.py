@@ -103,8 +103,8 @@ def _places(schema: Any, columns: Columns) -> list[int]:
     for at, feature in zip(where, columns.features, strict=True):
         kind = kinds[at]
         kind = kind.value_type if types.is_dictionary(kind) and feature.categories is not None else kind
-        number = types.is_floating(kind) or types.is_integer(kind)
-        text = types.is_string(kind) or types.is_large_string(kind)
+        number = types.is_floating(kind) or types.is_integer(kind) or types.is_null(kind)
+        text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
         if not (number or (text and feature.categories is not None)):
             wanted = "numbers" if feature.categories is None else "text or numbers"
             raise unsuitable(f"Column {feature.name!r} has type {str(kind)[:80]}; it must hold {wanted}.")
@@ -117,20 +117,26 @@ def _rows(table: Any, where: list[int], columns: Columns) -> np.ndarray:
         short = all(types.is_floating(kinds[at]) and kinds[at].bit_width <= 32 for at in where)
         rows = np.empty(shape, np.float32 if short else np.float64)
         for f, at in enumerate(where):
-            rows[:, f] = table.column(at).to_numpy()
+            rows[:, f] = _numbers(table.column(at))
         columns.check_finite(rows)
         return rows
     rows = np.empty(shape, object)
     for f, at in enumerate(where):
         feature, column = columns.features[f], table.column(at)
         if feature.categories is None:
-            numbers = column.to_numpy().astype(np.float64)
+            numbers = _numbers(column).astype(np.float64)
             Columns((feature,), True).check_finite(numbers[:, None])
             rows[:, f] = numbers
         else:
             _check_missing(column, feature, columns)
             rows[:, f] = column.to_pylist()
     return rows
+
+
+def _numbers(column: Any) -> np.ndarray:
+    """A column without any value has no type either: all of it is NaN."""
+    found: np.ndarray = (column.cast(pa.float64()) if types.is_null(column.type) else column).to_numpy()
+    return found
 
 
 def _check_missing(column: Any, feature: Any, columns: Columns) -> None:

@@ -72,9 +72,20 @@ def test_categories_that_are_numbers(serving, categorical):
 def test_arrow_with_text(serving, people):
     client, table = serving(people), pa.Table.from_pylist(ROWS)
     encoded = table.set_column(table.schema.get_field_index("city"), "city", table["city"].dictionary_encode())
-    for each in (table, encoded):
+    views = table.set_column(table.schema.get_field_index("city"), "city", table["city"].cast(pa.string_view()))
+    for each in (table, encoded, views):
         found = read_arrow(client.bulk(arrow(each), ARROW))
         assert found["labels"].to_pylist() == people.predict(pd.DataFrame(ROWS)).tolist()
+
+
+def test_arrow_columns_without_any_value(serving, people):
+    """They have no type: missing numbers, or missing text."""
+    client, table = serving(people), pa.Table.from_pylist(ROWS)
+    for name in ("kids", "city"):
+        empty = table.set_column(table.schema.get_field_index(name), name, pa.nulls(len(ROWS)))
+        typed = table.set_column(table.schema.get_field_index(name), name, pa.nulls(len(ROWS), table[name].type))
+        answers = [client.bulk(arrow(each), ARROW) for each in (empty, typed)]
+        assert len({(answer.status_code, answer.content) for answer in answers}) == 1
 
 
 def test_what_such_a_model_cannot_take(serving, people):
@@ -103,6 +114,9 @@ def test_missing_numbers_where_something_fills_them(serving):
     rows = [[None if value != value else value for value in row] for row in new.tolist()]
     assert client.predict(rows)["labels"] == model.predict(new).tolist()
     assert np.load(io.BytesIO(client.bulk(npy(new), NPY).content))["labels"].tolist() == model.predict(new).tolist()
+    table = pa.table({"a": pa.nulls(len(NEW)), "b": new[:, 1], "c": new[:, 2]})
+    expected = model.predict(new * [np.nan, 1, 1]).tolist()
+    assert read_arrow(client.bulk(arrow(table), ARROW))["labels"].to_pylist() == expected
     refused(client.bulk(npy(np.full((1, 3), np.inf)), NPY), 422, "infinite")
 
 
