@@ -11,9 +11,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures as concurrent
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ..errors import DataError, DeviceMemoryError, DeviceUnavailableError, WorkersLostError
+from .branches import Branch, Parts, Reply, keys, message, result_of, tree
 from .holder import Entry, Holder
 
 WAIT = 60.0  # seconds for a worker to come where there is none, and for a scheduler to answer
@@ -21,6 +23,7 @@ POLL = 2.0  # seconds between looks whether those that are waited for are still 
 NOTICE = 10.0  # seconds that a scheduler is given to see that a worker is gone
 CANCELLED = asyncio.CancelledError, concurrent.CancelledError
 CLOSED = "closing", "closed"
+FLAT = 2  # workers that answer the client each for itself; more make a tree
 LOSSES = 4  # of the same shards, after which they are taken for the cause
 
 
@@ -43,6 +46,7 @@ class Request(NamedTuple):
     method: str
     args: tuple[Any, ...] = ()
     own: Callable[[Part], tuple[Any, ...]] | None = None
+    number: int = 0  # of a fold: whoever gets it twice does it once
 
 
 class Crew:
@@ -54,7 +58,7 @@ class Crew:
         self._made: dict[int, Request] = {}  # how each view came to be
         self._logs: dict[int, list[Entry]] = {}  # what made its ledgers what they are
         self._dropped: list[int] = []
-        self._views = 0
+        self._views = self._folds = 0
         self.parts = self._placed(range(len(pieces)))
 
     # asking
@@ -62,8 +66,34 @@ class Crew:
         """What all holders answer; shards of workers that are lost meanwhile are made again elsewhere."""
         if self._client.status in CLOSED:
             raise self._silent(self._client.status)
+        return self._each(self.parts, request)
+
+    def fold(self, request: Request) -> Parts:
+        """What a fold finds, merged as far as its order allows; many workers ask each other."""
+        self._folds += 1
+        request = request._replace(number=self._folds)
+        few, others = _by_worker(self.parts)
+        if len(few) <= FLAT:
+            return list(chain(*(found for _, found in self.ask(request))))
+        found, missing = self._from_tree(few, request)
+        rest = [part for part in few if part.holder.key in missing] + others
+        return found + list(chain(*(parts for _, parts in self._each(rest, request))))
+
+    def _from_tree(self, parts: Sequence[Part], request: Request) -> tuple[Parts, Sequence[str]]:
+        """What one part for each worker gives, and the keys of those that did not answer."""
+        if self._client.status in CLOSED:
+            raise self._silent(self._client.status)
+        root = tree([(part.worker, part.holder.key) for part in parts])
+        asked = self._sent(parts[0], self._packed(request), root[2])
+        try:
+            reply = self._reply(parts[0], asked)
+        except Lost:
+            return [], keys(root)
+        return reply.found, reply.lost
+
+    def _each(self, parts: Sequence[Part], request: Request) -> list[tuple[Part, Any]]:
         shared = None if request.own else self._packed(request)
-        asked = [(part, self._sent(part, shared or self._packed(request, part))) for part in self.parts]
+        asked = [(part, self._sent(part, shared or self._packed(request, part))) for part in parts]
         found, lost = [], []
         for part, answer in asked:
             try:
@@ -79,25 +109,28 @@ class Crew:
         from distributed.protocol import pickle
 
         own = () if request.own is None or part is None else request.own(part)
-        return pickle.dumps((request.view, request.method, (*own, *request.args), tuple(self._dropped)))
+        args, dropped = (*own, *request.args), tuple(self._dropped)
+        return pickle.dumps((request.number, request.view, request.method, args, dropped))
 
-    def _sent(self, part: Part, request: bytes) -> Any:
+    def _sent(self, part: Part, request: bytes, below: Sequence[Branch] = ()) -> Any:
         """The answer to come. An actor's own method would wait for ever after an error on the way."""
-        coming = _executed(self._client, part, request)
+        coming = _executed(self._client, part, request, below)
         return asyncio.run_coroutine_threadsafe(coming, self._client.loop.asyncio_loop)
 
     def _answer(self, part: Part, answer: Any) -> Any:
         """What a holder gives or raises."""
-        from distributed.protocol import pickle
+        return self._reply(part, answer).found
 
-        good, value = pickle.loads(self._awaited(part, answer))
-        if good:
-            return value
-        if isinstance(value, MemoryError):
-            raise _short(value, part.worker) from value
-        if isinstance(value, DeviceUnavailableError):
-            raise DeviceUnavailableError(f"Worker {part.worker}: {value}") from value
-        raise value
+    def _reply(self, part: Part, answer: Any) -> Reply:
+        reply = Reply.read(self._awaited(part, answer))
+        error, worker = reply.error, reply.worker
+        if isinstance(error, MemoryError):
+            raise _short(error, worker) from error
+        if isinstance(error, DeviceUnavailableError):
+            raise DeviceUnavailableError(f"Worker {worker}: {error}") from error
+        if error is not None:
+            raise error
+        return reply
 
     def _awaited(self, part: Part, answer: Any) -> bytes:
         while not concurrent.wait([answer], POLL).done:
@@ -264,18 +297,21 @@ class Crew:
         self._dropped.append(view)
 
 
-async def _executed(client: Any, part: Part, request: bytes) -> bytes:
+async def _executed(client: Any, part: Part, request: bytes, below: Sequence[Branch] = ()) -> bytes:
     """What a holder's `call` returns, by way of the scheduler where the client does not reach the workers."""
-    from distributed.protocol import to_serialize
-
-    message = {"function": "call", "actor": part.holder.key, "args": [to_serialize(request)], "kwargs": {}}
+    asked = message(part.holder.key, request, below)
     if client.direct_to_workers:
-        answer = await client.rpc(part.worker).actor_execute(**message)
+        answer = await client.rpc(part.worker).actor_execute(**asked)
     else:
-        answer = await client.scheduler.proxy(worker=part.worker, msg={"op": "actor_execute", **message})
-    if answer["status"] != "OK":
-        raise RuntimeError(f"{part.worker} does not hold {part.holder.key}: {answer}")
-    return answer["result"]
+        answer = await client.scheduler.proxy(worker=part.worker, msg={"op": "actor_execute", **asked})
+    return result_of(answer, part.holder.key)
+
+
+def _by_worker(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    """One part of each worker, in the order of their addresses; and the others."""
+    first = {part.worker: part for part in reversed(parts)}
+    few = sorted(first.values(), key=lambda part: part.worker)
+    return few, [part for part in parts if first[part.worker] is not part]
 
 
 def _client() -> Any:

@@ -114,7 +114,7 @@ class DaskSource(Source):
     # what a source does
     def fold(self, step: Callable[..., Any], *args: Any) -> Any:
         self.n_passes += 1
-        found = sorted(chain(*self._asked("fold", step, args)), key=itemgetter(0))
+        found = sorted(self._crew.fold(Request(self._view, "fold", (step, args))), key=itemgetter(0))
         self._remember("fold", step, args)
         return _merged([part for _, part in found])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..backends.threads import at_most
 from ..config import config_context
 from ..errors import DataError
 from .array import KEPT, ArraySource
+from .branches import Branch, Parts, Reply, heard, sent, together
 from .collection import rows_of
 from .plan import DEFAULT_CHUNK, LEAST_ROWS, ROW_STATE, statistics_bytes
 from .readers import ArrayReader, EmptyFileError, Reader
@@ -62,19 +62,37 @@ class Holder:
         self._views: dict[int, list[Source]] = {}
         self._memory: int | None = None
         self._backend: Backend = CPUBackend()
+        self._last: tuple[int, Any] = 0, None  # number of a fold, and what it gave
 
-    def call(self, request: bytes) -> bytes:
-        """Whether all went well, and what a method gives or raises: what else this raises is not the method's."""
-        from distributed.protocol import pickle
-
+    def call(self, request: bytes, below: Sequence[Branch] = ()) -> bytes:
+        """A packed `Reply`: what a method gives, merged with what the branches below give. What this raises is not the
+        method's.
+        """
+        coming, lost = sent(below, request) if below else [], list[str]()
         try:
-            view, method, args, dropped = pickle.loads(request)
-            for old in dropped:
-                self._views.pop(old, None)
-            with at_most(_threads()), self._budget():
-                return pickle.dumps((True, getattr(self, method)(view, *args)))
+            found = self._done(request)
+            for branch, answer in zip(below, coming, strict=True):
+                other = heard(answer, branch)
+                if other.error is not None:
+                    return other.packed()
+                found, lost = together([*found, *other.found]), [*lost, *other.lost]
+            return Reply(found, lost).packed()
         except Exception as error:
             return _as_bytes(error)
+
+    def _done(self, request: bytes) -> Any:
+        """What a method gives. A fold changes the ledger: where its answer was lost on the way, it is given again."""
+        from distributed.protocol import pickle
+
+        number, view, method, args, dropped = pickle.loads(request)
+        if number and number == self._last[0]:
+            return self._last[1]
+        for old in dropped:
+            self._views.pop(old, None)
+        with at_most(_worker().state.nthreads), self._budget():
+            found = getattr(self, method)(view, *args)
+        self._last = (number, found) if method == "fold" else (0, None)
+        return found
 
     def _budget(self) -> AbstractContextManager[None]:
         return nullcontext() if self._memory is None else config_context(memory=self._memory)
@@ -156,14 +174,12 @@ class Holder:
             getattr(self, method)(view, *(_renewed(arg) for arg in args))
 
     # what a source does
-    def fold(self, view: int, step: Any, args: Sequence[Any]) -> list[tuple[int, Any]]:
+    def fold(self, view: int, step: Any, args: Sequence[Any]) -> Parts:
         """The merged statistic of the shards here, or one for each where their order matters; each with a first row."""
         backend = self._backend
         with backend.current():
             args = tuple(args) if backend.name == "cpu" else brought(tuple(args), backend)
-            parts = [(s.first, s.fold(step, *args)) for s in self._views[view] if s.n_rows]
-            if parts and not getattr(parts[0][1], "ordered", False):
-                parts = [(parts[0][0], reduce(lambda a, b: a.merge(b), (part for _, part in parts)))]
+            parts = together([(s.first, s.fold(step, *args)) for s in self._views[view] if s.n_rows])
             return [(first, on_host(part, backend)) for first, part in parts]
 
     def allocate(self, view: int, name: str, dtype: Any, fill: Any, width: int | None) -> None:
@@ -226,21 +242,20 @@ class Holder:
         return found
 
 
-def _threads() -> int:
+def _worker() -> Any:
     from distributed import get_worker
 
-    return int(get_worker().state.nthreads)
+    return get_worker()
 
 
 def _as_bytes(error: Exception) -> bytes:
-    from distributed.protocol import pickle
-
+    reply = Reply(None, (), error, _worker().address)
     try:
-        sent = pickle.dumps((False, error))
-        pickle.loads(sent)
-        return sent
+        packed = reply.packed()
+        Reply.read(packed)
+        return packed
     except Exception:  # of its own making, with what cannot be sent or made again
-        return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
+        return reply._replace(error=RuntimeError(f"{type(error).__name__}: {error}")).packed()
 
 
 def _readable(block: Any) -> np.ndarray | Reader:

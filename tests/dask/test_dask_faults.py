@@ -7,12 +7,13 @@ import time
 
 import dask
 import dask.array as da
+import distributed
 import numpy as np
 import pytest
 
 import gpuclust
 from gpuclust import DataError, KMeans, KMedians, WorkersLostError, errors
-from gpuclust.data import crew
+from gpuclust.data import branches, crew
 from gpuclust.data.dask import DaskSource
 from gpuclust.solvers.scan import _step
 
@@ -44,6 +45,13 @@ def X(rng):
     return rng.permutation(rows).astype(np.float32)
 
 
+@pytest.fixture(params=[2, 1], ids=["flat", "tree"])
+def flat(request, monkeypatch):
+    """Let two workers answer the client each for itself, or one by way of the other."""
+    monkeypatch.setattr(crew, "FLAT", request.param)
+
+
+@pytest.mark.usefixtures("flat")
 @pytest.mark.parametrize(
     ("kind", "options", "at", "count"),
     [
@@ -57,7 +65,6 @@ def test_killed_in_the_middle(kind, options, at, count, X, workers, monkeypatch)
     model, alone = (kind(5, random_state=3, tol=0, **options) for _ in range(2))
     killed = killer(monkeypatch, workers, at, count)
     model.fit(da.from_array(X, chunks=(170, 4)))
-    monkeypatch.undo()
     assert len(killed) == count
     alone.fit(X)
     assert alone.n_iter_ + 1 >= at or options["init"] == "k-means++"  # it was killed before the end
@@ -75,13 +82,15 @@ class Slow:
         return _step(backend, chunk, origin)
 
 
-def test_killed_while_it_folds_and_views_are_kept(X, workers):
-    """A worker is lost that holds the rows with two sets of weights."""
+@pytest.mark.usefixtures("flat")
+@pytest.mark.parametrize("which", [0, 1])
+def test_killed_while_it_folds_and_views_are_kept(X, workers, which):
+    """A worker is lost that holds the rows with two sets of weights; in a tree it is the root or below it."""
     source = DaskSource(da.from_array(X, chunks=(400, 4)), None, "cpu")
     other = source.reweighted(np.arange(1200.0))
     for one in (source, other):
         one.allocate("label", np.int32, 7)
-    timer = threading.Timer(0.2, os.kill, (pids(workers)[0], signal.SIGKILL))
+    timer = threading.Timer(0.2, os.kill, (pids(workers)[which], signal.SIGKILL))
     timer.start()
     found = other.fold(Slow(), np.zeros(4))
     timer.join()
@@ -164,6 +173,56 @@ def test_every_error_of_ours_comes_back_as_itself(local, X):
         assert found.type is kind
     with pytest.raises(RuntimeError, match="Odd: this"):
         source.fold(raised_oddly)
+
+
+def test_a_tree_asks_ever_higher_addresses_and_few_at_a_time():
+    for count in (1, 2, 3, 8, 64, 100):
+        root = branches.tree([(f"{i:03}", f"key {i}") for i in range(count)])
+        assert sorted(branches.keys(root)) == sorted(f"key {i}" for i in range(count))
+        every = [root]
+        for address, _, below in every:
+            assert len(below) <= np.log2(count) + 1
+            assert all(other[0] > address for other in below)
+            every += below
+        assert depth(root) <= np.ceil(np.log2(count)) + 1
+
+
+def depth(branch):
+    return 1 + max(map(depth, branch[2]), default=0)
+
+
+@pytest.mark.parametrize("kind", [KMeans, KMedians])
+def test_answers_lost_on_the_way_up_are_given_again(local, X, kind, monkeypatch):
+    """The workers are there and have done their fold: it must not be done twice."""
+    lost, heard = [], branches.heard
+
+    def sometimes(answer, branch):
+        reply = heard(answer, branch)
+        lost.append(len(lost) % 3 == 1)
+        return branches.Reply([], branches.keys(branch)) if lost[-1] else reply
+
+    monkeypatch.setattr("gpuclust.data.holder.heard", sometimes)
+    model = kind(5, random_state=3, tol=0, n_init=1).fit(gpuclust.shards([dask.delayed(part) for part in np.split(X, 12)]))
+    alone = kind(5, random_state=3, tol=0, n_init=1).fit(X)
+    assert sum(lost) > 5
+    assert np.array_equal(model.inertia_history_, alone.inertia_history_)
+    assert np.array_equal(model.labels_.compute(), alone.labels_)
+
+
+def short_where(backend, chunk, first):
+    if chunk.start == first:
+        raise MemoryError(f"on {distributed.get_worker().address}")
+    return _step(backend, chunk, np.zeros(4))
+
+
+def test_an_error_below_names_its_own_worker(local, X):
+    pieces = [local.submit(np.array, X[a : a + 400], workers=[at]) for a, at in zip((0, 400, 800), local.nthreads(), strict=True)]
+    source = DaskSource(gpuclust.shards(pieces), None, "cpu")
+    for first in (0, 400, 800):
+        with pytest.raises(MemoryError) as found:
+            source.fold(short_where, first)
+        _, worker, *_, last = str(found.value).split()
+        assert worker == last
 
 
 def on_disk(backend, chunk):
