@@ -4,6 +4,8 @@
   An iteration is what a fit of `--iterations` costs more than one of 3, divided; that leaves out what comes once.
 * Wire: bytes that the workers write an iteration, as Dask's TCP comms count them (heartbeats included), beside the size
   of the statistics (exact sums, float64 [k, K, d + 1]) and beside the rows, which stay where they are.
+* Ways: the same with eight processes on the same two cores, where workers send what they found to each other, up a
+  tree, and where each sends it to the client.
 * Peers: whole fits of the same rows from the same centres, on the same two processes: ours, dask-ml's (with
   ``--dask-ml PYTHON``, the interpreter of an environment that has it), and scikit-learn's on one process.
 """
@@ -30,6 +32,7 @@ from .tables import markdown
 
 SHARDS = (8, 64, 512)
 SIZES = ((16, 16), (64, 64), (256, 128), (1024, 128))  # k, d
+MANY = 8  # workers
 FEW = 3  # iterations that are subtracted
 TARGET_MS, TARGET_RATIO = 40.0, 5.0
 PEER = Path(__file__).parent / "distributed_peer.py"
@@ -131,6 +134,21 @@ def compare(options: argparse.Namespace, recorder: Recorder, every: list[Case]) 
     return rows
 
 
+def ways(options: argparse.Namespace, recorder: Recorder, case: Case) -> None:
+    """Up a tree of workers, and from each to the client; the work on the rows is the same."""
+    from gpuclust.data import crew
+
+    k, d = case.init.shape
+    with cluster(MANY) as client:
+        lazy = client.persist(chunked(case.path, MANY))
+        for way, flat in (("tree", crew.FLAT), ("client", MANY)):
+            crew.FLAT = flat
+            there = per_iteration(options, lazy, case.init)
+            row = {"part": "ways", "way": way, "workers": MANY, "k": k, "d": d, "workers_ms": 1e3 * there["seconds"]}
+            recorder.add(row | {"each": there["each"]})
+            print(row, flush=True)
+
+
 def line(case: Case, shards: int, alone: dict[str, Any], there: dict[str, Any], sent: float) -> dict[str, Any]:
     """Return a row of the table."""
     (k, d), X = case.init.shape, np.load(case.path, mmap_mode="r")
@@ -189,7 +207,9 @@ def main() -> None:
         data.write_mixture(path, n, options.d, options.k)
         init = data.initial_centres(np.load(path), options.k)
         np.save(init_path, init)
-        rows = compare(options, recorder, cases(options, folder, path, init))
+        every = cases(options, folder, path, init)
+        rows = compare(options, recorder, every)
+        ways(options, recorder, every[-1])
         found = peers(options, recorder, path, init_path)
     walls = {name: row["wall"] for name, row in found.items() if "wall" in row}
     ratio = walls["dask-ml"] / walls["gpuclust"] if {"dask-ml", "gpuclust"} <= set(walls) else None

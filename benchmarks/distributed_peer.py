@@ -23,15 +23,15 @@ SHARDS = 8
 
 
 @contextmanager
-def cluster() -> Iterator[Any]:
-    """Yield a client of two worker processes."""
+def cluster(workers: int = 2) -> Iterator[Any]:
+    """Yield a client of two worker processes, or more."""
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=40) as made,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=40) as made,
         Client(made) as client,
     ):
-        client.wait_for_workers(2)
+        client.wait_for_workers(workers)
         yield client
 
 

@@ -268,12 +268,15 @@ def distributed(result: Result) -> str:
     body = [[row[field] for field in fields] for row in result["rows"] if row["part"] in ("overhead", "growth")]
     titles = ("rows", "d", "k", "shards", "alone ms", "workers ms", "more ms", "sent kB", "statistics kB", "rows kB")
     walls = ", ".join(f"{name} {show(wall)} s" for name, wall in result["summary"]["seconds"].items())
+    tree, flat = (next(row for row in result["rows"] if row.get("way") == way) for way in ("tree", "client"))
     return (
         f"**Two Dask workers of one thread on this machine** (an iteration)\n\n{markdown(titles, body)}\n\n"
         "Alone: the same fit in one process of two threads. Sent: what the workers write, by Dask's own count. Below"
         f" {result['summary']['worthwhile_rows']:.1g} rows messages take over a tenth of an iteration. Whole fits of"
         f" {result['settings']['n']:,} x {result['settings']['d']}, k={result['settings']['k']}: {walls}"
-        " (scikit-learn in one process)."
+        f" (scikit-learn in one process). Of {tree['workers']} workers on the same two cores, with k={tree['k']} and"
+        f" d={tree['d']}: {show(tree['workers_ms'])} ms where they merge up a tree, {show(flat['workers_ms'])} ms where"
+        " each sends to the client."
     )
 
 

@@ -29,14 +29,14 @@ what is assumed says so.
   of 80.
 * Messages: a fold costs {fixed:.1f} ms and {rate:.2f} ms a megabyte that the workers send, by a straight line
   through the measured {points} sizes of statistics (from {least:.3g} to {most:.3g} kB, two workers, one
-  machine: loopback, both ends on the same two cores). Each worker sends its exact sums, {sent:.2f} MB, to the
-  client, by way of the scheduler: together {all_sent:.0f} MB an iteration.
-* **An iteration takes {total:.2f} s, {share:.0f} % of which is messages**: they grow with the number of
-  workers, and the work on rows falls with it. {limit}
-* The client could be spared: workers that merge in pairs would send as much, but to each other, in {rounds}
-  rounds: about {tree:.2f} s of messages at the same cost a megabyte. That is not built.
+  machine: loopback, both ends on the same two cores). Each worker sends its exact sums, {sent:.2f} MB, to
+  another one, up a tree whose root sends them to the client: {rounds} times one after the other, each taken to cost
+  what a fold cost there. All to the client would be {all_sent:.0f} MB an iteration and {flat:.2f} s.
+* **An iteration takes {total:.2f} s, {share:.0f} % of which is messages**: they grow with the logarithm of the number
+  of workers, and the work on rows falls with that number. {limit}
 * Seeding: k-means|| takes seven folds. k-means++ takes {k}, one a centre, and each of them sends 8 bytes for
-  every {block} rows and each of its {trials} trial centres: {potentials:.0f} MB a fold, {seeding:.0f} s in all.
+  every {block} rows and each of its {trials} trial centres: {potentials:.0f} MB a fold, all of which reach the client:
+  {seeding:.0f} s in all.
 * Not in the estimate: reading the rows once, a network slower than this machine's memory, and workers that
   are slower than others.
 """
@@ -50,21 +50,22 @@ def main() -> None:
     rate, fixed = np.polyfit(sent / 1e3, cost, 1)
     each = 8 * K * LEVELS * (D + 1) / 1e6
     read, compute = 4 * N * D / WORKERS / BANDWIDTH, 2 * N * D * K / WORKERS / FLOPS
-    messages = (fixed + rate * WORKERS * each) / 1e3
-    total, rounds = max(read, compute) + messages, int(np.ceil(np.log2(WORKERS)))
+    rounds = int(np.ceil(np.log2(WORKERS))) + 1
+    messages, flat = rounds * (fixed + rate * each) / 1e3, (fixed + rate * WORKERS * each) / 1e3
+    total = max(read, compute) + messages
     table = markdown(["part of an iteration", "seconds", "how it is known"], [
         ["reading the rows once", read, f"assumed: {BANDWIDTH / 1e12} TB/s, data sheet of an H200"],
         ["scores of all pairs", compute, f"assumed: {FLOPS / 1e12:.0f} TFLOP/s, the same; no bounds save any"],
         ["messages", messages, "measured cost a megabyte, times what the workers would send"],
         ["together", total, "the larger of the first two, and the messages"],
     ])  # fmt: skip
-    limit = "The client and the scheduler are the limit." if messages > total / 2 else "The GPUs are the limit."
+    limit = "Messages are the limit." if messages > total / 2 else "The GPUs are the limit."
     machine = result["environment"]["machine"]
     text = TEXT.format(
         n=N, d=D, k=K, workers=WORKERS, date=result["environment"]["date"][:10], cpu=machine["cpu"], table=table,
         rows_tb=4 * N * D / 1e12, rows_gb=4 * N * D / WORKERS / 1e9, fixed=fixed, rate=rate, points=len(rows),
         least=sent.min(), most=sent.max(), sent=each, all_sent=WORKERS * each, total=total,
-        share=100 * messages / total, limit=limit, rounds=rounds, tree=rounds * (fixed + rate * 2 * each) / 1e3,
+        share=100 * messages / total, limit=limit, rounds=rounds, flat=flat,
         block=BLOCK, trials=TRIALS, potentials=8 * N / BLOCK * TRIALS / 1e6,
         seeding=K * (read + (fixed + rate * 8 * N / BLOCK * TRIALS / 1e6) / 1e3),
     )  # fmt: skip

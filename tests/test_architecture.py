@@ -27,7 +27,7 @@ LAYERS = (
     "validation", "metrics", "estimators", "plotting", "profiling", "selection", "preprocessing", "models",
     "monitoring", "persistence", "datasets", "reporting", "serving", "cli", "__main__",
 )  # fmt: skip
-MAY_IMPORT_DASK_LATE = {f"data/{name}.py" for name in ("collection", "crew", "dask", "holder")}
+MAY_IMPORT_DASK_LATE = {f"data/{name}.py" for name in ("branches", "collection", "crew", "dask", "holder")}
 MAY_IMPORT_CUPY_LATE = {"backends/diagnosis.py", "validation.py", "cli/doctor.py"}
 FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
 DATA_AND_UP = ("data", "objectives", "solvers", "validation", "estimators")
