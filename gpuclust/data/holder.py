@@ -62,7 +62,7 @@ class Holder:
         self._views: dict[int, list[Source]] = {}
         self._memory: int | None = None
         self._backend: Backend = CPUBackend()
-        self._last: tuple[int, Any] = 0, None  # number of a fold, and what it gave
+        self._last: tuple[int, Any] = 0, None  # the newest fold, and what it gave until the next call
 
     def call(self, request: bytes, below: Sequence[Branch] = ()) -> bytes:
         """A packed `Reply`: what a method gives, merged with what the branches below give. What this raises is not the
@@ -81,17 +81,26 @@ class Holder:
             return _as_bytes(error)
 
     def _done(self, request: bytes) -> Any:
-        """What a method gives. A fold changes the ledger: where its answer was lost on the way, it is given again."""
+        """What a method gives. A fold changes the ledger: where its answer was lost on the way, it is given again.
+
+        Raises
+        ------
+        RuntimeError
+            If it is an earlier fold, of a parent that is gone.
+        """
         from distributed.protocol import pickle
 
         number, view, method, args, dropped = pickle.loads(request)
-        if number and number == self._last[0]:
-            return self._last[1]
+        newest, last = self._last
+        if number and number == newest:
+            return last
+        if 0 < number < newest:
+            raise RuntimeError(f"Fold {number} came after fold {newest}.")
         for old in dropped:
             self._views.pop(old, None)
         with at_most(_worker().state.nthreads), self._budget():
             found = getattr(self, method)(view, *args)
-        self._last = (number, found) if method == "fold" else (0, None)
+        self._last = (number, found) if number else (newest, None)
         return found
 
     def _budget(self) -> AbstractContextManager[None]:

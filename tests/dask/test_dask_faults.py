@@ -209,6 +209,17 @@ def test_answers_lost_on_the_way_up_are_given_again(local, X, kind, monkeypatch)
     assert np.array_equal(model.labels_.compute(), alone.labels_)
 
 
+def test_a_fold_that_comes_late_changes_nothing(local, X):
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
+    for _ in range(2):
+        source.fold(_step, np.zeros(4))
+    late = crew.Request(source._view, "fold", (_step, (np.zeros(4),)), number=1)
+    with pytest.raises(RuntimeError, match="Fold 1 came after fold 2"):
+        source._crew.ask(late)
+    again = source._crew.ask(late._replace(number=2))
+    assert [(first, found.rows) for _, parts in again for first, found in parts] == [(0, 1200)]
+
+
 def short_where(backend, chunk, first):
     if chunk.start == first:
         raise MemoryError(f"on {distributed.get_worker().address}")
