@@ -20,7 +20,7 @@ from .backends.metric import Metric
 from .backends.select import named, select
 from .config import Device, config_context, get_config
 from .data.array import ArraySource, DensifiedSource
-from .data.collection import is_collection
+from .data.collection import fetched, is_collection
 from .data.plan import ROW_STATE, statistics_bytes
 from .data.readers import ArrayReader
 from .data.readers import Reader as RowReader
@@ -140,6 +140,20 @@ def _weights(sample_weight: Any, X: Any) -> np.ndarray:
     return weight
 
 
+def _each_weight(sample_weight: Any) -> np.ndarray:
+    """The same of rows that nobody has counted yet.
+
+    Raises
+    ------
+    ValueError
+        If it is a number.
+    """
+    weight = host(sample_weight)
+    if not np.ndim(weight):
+        raise ValueError(f"sample_weight={weight!r}: rows that are not in memory here need a weight each, or None.")
+    return _weights(weight, np.empty((len(weight), 1)))
+
+
 def is_stream(X: Any) -> bool:
     """Whether X is read in chunks: a path, `gpuclust.stream(...)`, or a memmap larger than it is worth to hold."""
     return isinstance(X, (str, os.PathLike, Stream)) or wants_stream(X)
@@ -193,9 +207,7 @@ def _open_device(
 
 def host(array: Any) -> Any:
     """A CUDA array or a dask collection copied to the host; anything else as it is."""
-    if is_collection(array):
-        return array.compute()
-    return array.get() if hasattr(array, "get") and hasattr(array, "__cuda_array_interface__") else array
+    return fetched(array.compute() if is_collection(array) else array)
 
 
 def _open_collection(
@@ -212,7 +224,7 @@ def _open_collection(
     from .data.dask import DaskSource
 
     if sample_weight is not None and not is_collection(sample_weight):
-        sample_weight = _weights(sample_weight, np.empty((len(sample_weight), 1)))
+        sample_weight = _each_weight(sample_weight)
     source = DaskSource(X, sample_weight, _of_worker(device), chunk_size, clusters, metric)
     _check_features(estimator, source.n_features, source.dtype, source.names, reset)
     return source
@@ -259,8 +271,7 @@ def _open_stream(
     if sample_weight is not None and reader.weighted:
         raise ValueError("The stream carries weights already; pass those or sample_weight, not both.")
     if sample_weight is not None:
-        holder = np.empty((len(sample_weight), 1))
-        weight = _weights(sample_weight, holder)
+        weight = _each_weight(sample_weight)
     _check_features(estimator, reader.n_features, reader.dtype, reader.names, reset)
     return _streamed(reader, weight, backend, chunks)
 

@@ -54,24 +54,33 @@ def result_of(answer: Any, key: str) -> bytes:
     return result
 
 
+class Failure(NamedTuple):
+    """What an actor raised."""
+
+    error: bytes  # pickled; empty where that cannot be done
+    text: str
+    memory: bool  # whether it is a MemoryError
+    worker: str  # where
+
+
 class Reply(NamedTuple):
     """What an actor and those below it have to say."""
 
     found: Any
     lost: Sequence[str] = ()  # keys of the actors below that do not answer
-    error: Exception | None = None  # that one of them raised
-    worker: str = ""  # where
+    failure: Failure | None = None
 
     def packed(self) -> bytes:
         from distributed.protocol import pickle
 
-        return bytes(pickle.dumps(tuple(self)))
+        return bytes(pickle.dumps(self))
 
     @classmethod
     def read(cls, packed: bytes) -> Reply:
         from distributed.protocol import pickle
 
-        return cls(*pickle.loads(packed))
+        reply: Reply = pickle.loads(packed)
+        return reply
 
 
 def sent(branches: Sequence[Branch], request: bytes) -> list[Any]:

@@ -43,9 +43,9 @@ def shards(
     Parameters
     ----------
     pieces : sequence of delayed objects or futures, or path
-        Each an array (n_rows, n_features) or a DataFrame; an empty one counts for nothing. A path with wildcards
-        names .parquet or .npy files, in the order of their names: each is a shard. Workers list and read them, so all
-        must see the same folder.
+        Each an array (n_rows, n_features), of NumPy or CuPy, or a DataFrame; an empty one counts for nothing. A path
+        with wildcards names .parquet or .npy files, in the order of their names: each is a shard. Workers list and read
+        them, so all must see the same folder.
     columns, weight : optional
         Of the files: columns to use and the column of the weights, as `gpuclust.stream` takes them.
 
@@ -194,6 +194,11 @@ def has_rows(block: Any) -> bool:
     return True
 
 
+def fetched(array: Any) -> Any:
+    """A CUDA array copied to the host; anything else as it is."""
+    return array.get() if hasattr(array, "get") and hasattr(array, "__cuda_array_interface__") else array
+
+
 def rows_of(block: Any) -> np.ndarray:
     """A block as rows [n, d], float32 where all of it is, else float64.
 
@@ -205,7 +210,7 @@ def rows_of(block: Any) -> np.ndarray:
     if hasattr(block, "dtypes"):
         wide = np.dtype(np.float32) if all(kind == np.float32 for kind in block.dtypes) else np.dtype(np.float64)
         block = block.to_numpy(wide)
-    rows = np.asarray(block)
+    rows = np.asarray(fetched(block))
     if rows.ndim != 2 or rows.dtype.kind not in "fiub":
         raise DataError(f"A block of rows has shape {rows.shape} and dtype {rows.dtype}: a table of numbers is needed.")
     return rows if rows.dtype in DTYPES else rows.astype(np.float64)

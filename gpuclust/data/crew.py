@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ..errors import DataError, DeviceMemoryError, DeviceUnavailableError, WorkersLostError
-from .branches import Branch, Parts, Reply, keys, message, result_of, tree
+from .branches import Branch, Failure, Parts, Reply, keys, message, result_of, tree
 from .holder import Entry, Holder
 
 WAIT = 60.0  # seconds for a worker to come where there is none, and for a scheduler to answer
@@ -123,14 +123,15 @@ class Crew:
 
     def _reply(self, part: Part, answer: Any) -> Reply:
         reply = Reply.read(self._awaited(part, answer))
-        error, worker = reply.error, reply.worker
+        if reply.failure is None:
+            return reply
+        error, worker = _made_again(reply.failure), reply.failure.worker
         if isinstance(error, MemoryError):
             raise _short(error, worker) from error
         if isinstance(error, DeviceUnavailableError):
             raise DeviceUnavailableError(f"Worker {worker}: {error}") from error
-        if error is not None:
-            raise error
-        return reply
+        error.add_note(f"It was raised by worker {worker}.")
+        raise error
 
     def _awaited(self, part: Part, answer: Any) -> bytes:
         while not concurrent.wait([answer], POLL).done:
@@ -241,20 +242,12 @@ class Crew:
         ------
         WorkersLostError
             If all workers are lost, or those that make the same shard, or what was scattered to one that is lost.
+        MemoryError
+            If a worker has no memory left.
         """
-        from distributed import KilledWorker, wait
+        from distributed import KilledWorker
 
-        since = None
-        while True:
-            try:
-                wait(futures, timeout=POLL)
-                break
-            except CANCELLED:
-                break
-            except TimeoutError:
-                since = None if self._workers() else since or time.monotonic()
-                if since is not None and time.monotonic() - since > WAIT:
-                    raise WorkersLostError(f"The cluster has no worker, and none came in {WAIT:.0f} seconds.") from None
+        self._wait_for(futures)
         for at, future in enumerate(futures):
             what = f"shard {shards[at % len(shards)]}"
             if future.status == "error":
@@ -270,6 +263,29 @@ class Crew:
                     " has no graph. Pass delayed objects, or futures of tasks."
                 )
         return futures
+
+    def _wait_for(self, futures: list[Any]) -> None:
+        """Until they are done or gone. A worker that is nearly out of memory begins no task: where no other one works
+        either, nothing would ever be done."""
+        from distributed import wait
+
+        since = None
+        while True:
+            try:
+                wait(futures, timeout=POLL)
+                return
+            except CANCELLED:
+                return
+            except TimeoutError:
+                workers, (busy, paused) = self._workers(), self._client.run_on_scheduler(_at_work)
+                since = None if busy or (workers and not paused) else since or time.monotonic()
+            if since is not None and time.monotonic() - since > WAIT:
+                if paused:
+                    raise MemoryError(
+                        f"Worker {', '.join(paused)} has no memory left to begin a task. Give the workers more, or"
+                        " start more of them."
+                    )
+                raise WorkersLostError(f"The cluster has no worker, and none came in {WAIT:.0f} seconds.")
 
     def _erred_on(self, future: Any) -> str:
         return str(self._client.run_on_scheduler(_erred_on, future.key))
@@ -328,6 +344,17 @@ def _client() -> Any:
     return client
 
 
+def _made_again(failure: Failure) -> Exception:
+    """What a holder raised; in words, where the client lacks what it takes, such as CuPy."""
+    from distributed.protocol import pickle
+
+    try:
+        error: Exception = pickle.loads(failure.error)
+    except Exception:
+        return (MemoryError if failure.memory else RuntimeError)(failure.text)
+    return error
+
+
 def _short(error: MemoryError, worker: str, what: str = "its shards") -> MemoryError:
     kind = DeviceMemoryError if isinstance(error, DeviceMemoryError) else MemoryError
     return kind(f"Worker {worker} has not enough memory for {what}: {error}")
@@ -335,3 +362,10 @@ def _short(error: MemoryError, worker: str, what: str = "its shards") -> MemoryE
 
 def _erred_on(key: Any, dask_scheduler: Any) -> str:
     return ", ".join(sorted(dask_scheduler.tasks[key].erred_on))
+
+
+def _at_work(dask_scheduler: Any) -> tuple[bool, list[str]]:
+    """Whether a worker that may begin tasks has some; those that may not, since their memory is nearly full."""
+    workers = dask_scheduler.workers.values()
+    paused = sorted(worker.address for worker in workers if worker.status.name == "paused")
+    return any(worker.processing for worker in workers if worker.address not in paused), paused

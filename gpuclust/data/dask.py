@@ -105,8 +105,12 @@ class DaskSource(Source):
         return [answer for _, answer in self._crew.ask(Request(self._view, method, args))]
 
     def _remember(self, method: str, *args: Any) -> None:
-        """A step that sets every label, whatever it was, makes those before it unnecessary."""
+        """A step that sets every label, whatever it was, makes those before it unnecessary. Where there is no column
+        yet, there is none that a step could have changed: its arguments, perhaps as long as the data, are let go.
+        """
         log = self._crew.log(self._view)
+        if method == "fold" and not log:
+            return
         if method == "fold" and getattr(args[0], "sets_labels", False):
             log = _columns_there(log)
         self._crew.keep(self._view, [*log, (method, args)])

@@ -17,8 +17,8 @@ from ..backends.threads import at_most
 from ..config import config_context
 from ..errors import DataError
 from .array import KEPT, ArraySource
-from .branches import Branch, Parts, Reply, heard, sent, together
-from .collection import rows_of
+from .branches import Branch, Failure, Parts, Reply, heard, sent, together
+from .collection import fetched, rows_of
 from .plan import DEFAULT_CHUNK, LEAST_ROWS, ROW_STATE, statistics_bytes
 from .readers import ArrayReader, EmptyFileError, Reader
 from .shards import brought, on_host
@@ -73,7 +73,7 @@ class Holder:
             found = self._done(request)
             for branch, answer in zip(below, coming, strict=True):
                 other = heard(answer, branch)
-                if other.error is not None:
+                if other.failure is not None:
                     return other.packed()
                 found, lost = together([*found, *other.found]), [*lost, *other.lost]
             return Reply(found, lost).packed()
@@ -258,13 +258,15 @@ def _worker() -> Any:
 
 
 def _as_bytes(error: Exception) -> bytes:
-    reply = Reply(None, (), error, _worker().address)
+    """That it went wrong: the error itself, for a client that can make it again, and in words."""
+    from distributed.protocol import pickle
+
     try:
-        packed = reply.packed()
-        Reply.read(packed)
-        return packed
-    except Exception:  # of its own making, with what cannot be sent or made again
-        return reply._replace(error=RuntimeError(f"{type(error).__name__}: {error}")).packed()
+        made = bytes(pickle.dumps(error))
+    except Exception:  # it holds what cannot be sent
+        made = b""
+    text = f"{type(error).__name__}: {error}"
+    return Reply(None, (), Failure(made, text, isinstance(error, MemoryError), _worker().address)).packed()
 
 
 def _readable(block: Any) -> np.ndarray | Reader:
@@ -305,7 +307,7 @@ def _weight(weight: Any, rows: int) -> np.ndarray:
     DataError
         If they are not one for each row, or negative, or not finite.
     """
-    weight = np.asarray(weight, np.float64).ravel()
+    weight = np.asarray(fetched(weight), np.float64).ravel()
     if len(weight) != rows:
         raise DataError(f"A shard of {rows} rows has {len(weight)} weights: give X and sample_weight the same chunks.")
     if not np.all((weight >= 0) & np.isfinite(weight)):

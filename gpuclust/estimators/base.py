@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..backends.base import Backend, Centers, Chunk
 from ..backends.metric import Metric
 from ..backends.statistics import Cost
-from ..data.collection import has_rows, is_collection, mapped
+from ..data.collection import fetched, has_rows, is_collection, mapped
 from ..data.source import Source
 from ..solvers.nearest import nearest, staged
 from ..validation import open_source, refusing
@@ -156,14 +156,15 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
 
 
 class Predict:
-    """A fitted estimator's `predict` as a function of a block, without what the estimator holds for each row."""
+    """A fitted estimator's `predict` as a function of a block, without what the estimator holds for each row; on the
+    host, wherever the block is, as lazy arrays say they are."""
 
     def __init__(self, estimator: CenterEstimator):
         self.estimator = copy(estimator)
         self.estimator.__dict__.pop("labels_", None)
 
     def __call__(self, block: Any) -> Any:
-        return self.estimator.predict(block) if has_rows(block) else np.empty(0, np.int32)
+        return fetched(self.estimator.predict(block)) if has_rows(block) else np.empty(0, np.int32)
 
 
 class Transform(Predict):
@@ -171,7 +172,9 @@ class Transform(Predict):
 
     def __call__(self, block: Any) -> Any:
         centers = self.estimator.cluster_centers_
-        return self.estimator.transform(block) if has_rows(block) else np.empty((0, len(centers)), centers.dtype)
+        if not has_rows(block):
+            return np.empty((0, len(centers)), centers.dtype)
+        return fetched(self.estimator.transform(block))
 
 
 def _distances(backend: Backend, chunk: Chunk, centers: np.ndarray, dtype: Any, metric: Metric) -> Any:

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 
 import dask
 import dask.array as da
@@ -118,6 +119,20 @@ def test_rows_stay_where_they_are_made(X, workers):
 # --- in this process ---
 
 
+def test_what_a_step_was_given_is_kept_only_where_columns_may_depend_on_it(local, X):
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
+    for columns, kept in ((0, False), (1, True)):
+        if columns:
+            source.allocate("label", np.int32, 7)
+        origin = np.zeros(4)
+        given = weakref.ref(origin)
+        source.fold(_step, origin)
+        del origin
+        assert (given() is not None) == kept
+    source.release("label")
+    assert given() is None
+
+
 def short(X, piece=0):
     return np.empty(1 << 55)
 
@@ -171,8 +186,22 @@ def test_every_error_of_ours_comes_back_as_itself(local, X):
         with pytest.raises(kind, match="what to do") as found:
             source.fold(raised, kind)
         assert found.type is kind
-    with pytest.raises(RuntimeError, match="Odd: this"):
+    with pytest.raises(RuntimeError, match="Odd: this") as found:
         source.fold(raised_oddly)
+    assert found.value.__notes__[0].startswith("It was raised by worker inproc://")
+
+
+class Foreign(MemoryError):
+    """Of a package that the client lacks."""
+
+    def __reduce__(self):
+        return __import__, ("no_such_package",)
+
+
+def test_errors_of_packages_that_the_client_lacks(local, X):
+    source = DaskSource(gpuclust.shards([dask.delayed(X)]), None, "cpu")
+    with pytest.raises(MemoryError, match="Worker inproc://.* has not enough memory .*Foreign: what to do"):
+        source.fold(raised, Foreign)
 
 
 def test_a_tree_asks_ever_higher_addresses_and_few_at_a_time():
@@ -259,6 +288,24 @@ def test_all_workers_lost_is_said(passing, X, monkeypatch):
         time.sleep(0.05)
     with pytest.raises(WorkersLostError, match="no worker"):
         source.fold(_step, np.zeros(4))
+
+
+@pytest.fixture
+def full():
+    """Let workers that are started now take themselves for nearly out of memory."""
+    limits = {"target": False, "spill": False, "pause": 1e-6, "terminate": False}
+    with dask.config.set({f"distributed.worker.memory.{name}": limit for name, limit in limits.items()}):
+        yield
+
+
+def test_workers_that_are_too_full_to_begin_are_named(full, passing, X, monkeypatch):
+    monkeypatch.setattr(crew, "WAIT", 0.5)
+    monkeypatch.setattr(crew, "POLL", 0.2)
+    client, _ = passing
+    while not client.run_on_scheduler(crew._at_work)[1]:
+        time.sleep(0.05)
+    with pytest.raises(MemoryError, match="Worker inproc://.* has no memory left"):
+        KMeans(2).fit(gpuclust.shards([dask.delayed(X)]))
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["with its client", "alone"])

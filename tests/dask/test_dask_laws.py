@@ -192,6 +192,7 @@ def test_mini_batches_of_files_that_cannot_seek(files):
         (lambda: pytest.importorskip("dask.bag").from_sequence([1, 2]), None, "2 dimensions"),
         (lambda: da.zeros((8, 2), chunks=(4, 2)), np.ones(7), "expected .8,."),
         (lambda: da.zeros((8, 2), chunks=(4, 2)), -np.ones(8), "[Nn]egative"),
+        (lambda: da.zeros((8, 2), chunks=(4, 2)), 2.0, "a weight each"),
         (lambda: da.zeros((8, 2), chunks=(4, 2)), lambda: -da.ones(8, chunks=4), "not negative"),
         (lambda: da.zeros((8, 2), chunks=(4, 2)), lambda: da.ones(9, chunks=3), "same chunks"),
         (lambda: da.zeros((1, 2)), None, "n_samples=1 should be >= n_clusters=2"),

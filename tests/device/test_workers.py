@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from laws.cases import WEIGHTS, blobs
@@ -10,6 +12,8 @@ from laws.runs import assert_same_bits, fit
 import gpuclust
 from gpuclust import DeviceUnavailableError, KMeans, KMedians, MiniBatchKMeans, metrics
 from gpuclust.preprocessing import RobustScaler, StandardScaler
+
+from .runs import device_array
 
 distributed = pytest.importorskip("distributed")
 
@@ -65,27 +69,57 @@ def test_an_empty_cluster_is_moved_to_the_same_row(workers, rng):
     assert_same_bits(ours, fit(X, init=init, max_iter=3))
 
 
-def test_some_workers_have_a_gpu_and_some_have_none(workers, rng, monkeypatch):
-    """Of two holders in turn, the second one finds no device; their statistics merge all the same."""
+def by_turns(monkeypatch):
+    """Let every other holder that is made find no device."""
     from gpuclust.backends.cpu import CPUBackend
     from gpuclust.backends.select import Choice
     from gpuclust.data import holder
 
-    select, asked = holder.select, []
+    select, turns = holder.select, itertools.count()  # two threads ask at once: each takes a number in one step
 
     def choose(device):
-        asked.append(device)
-        return select(device) if len(asked) % 2 else Choice(CPUBackend(), "a test")
+        return Choice(CPUBackend(), "a test") if next(turns) % 2 else select(device)
 
     monkeypatch.setattr(holder, "select", choose)
+
+
+def one_each(client, X):
+    """Return a part of the rows for each of the workers."""
+    parts = zip(np.split(X, [100]), client.nthreads(), strict=True)
+    return gpuclust.shards([client.submit(np.asarray, part, workers=[address]) for part, address in parts])
+
+
+def test_some_workers_have_a_gpu_and_some_have_none(workers, rng, monkeypatch):
+    by_turns(monkeypatch)
     X = blobs(rng, 301, 5, np.float32)
-    parts = zip(np.split(X, [100]), workers.nthreads(), strict=True)
-    pieces = [workers.submit(np.asarray, part, workers=[address]) for part, address in parts]
     for estimator in (KMeans, KMedians):
         how = {"n_clusters": 6, "max_iter": 5, "estimator": estimator}
-        ours = fit(gpuclust.shards(pieces), device="auto", **how)
+        ours = fit(one_each(workers, X), device="auto", **how)
         assert ours.device_ == "cpu,cuda:0"
         assert_same_bits(ours, fit(X, **how))
+
+
+@pytest.mark.parametrize("estimator", [KMeans, KMedians])
+def test_who_takes_the_rows_of_a_lost_worker_may_have_no_gpu_or_get_one(workers, rng, monkeypatch, estimator):
+    from gpuclust.data import crew
+
+    executed, calls = crew._executed, itertools.count(1)
+
+    async def lost_once(*args):
+        if next(calls) == at:
+            raise OSError("closed")
+        return await executed(*args)
+
+    by_turns(monkeypatch)
+    monkeypatch.setattr(crew, "NOTICE", 0.0)
+    monkeypatch.setattr(crew, "_executed", lost_once)
+    X, weight = blobs(rng, 301, 5, np.float32), WEIGHTS["wide"](rng, 301)
+    how = {"init": X[:30], "tol": 0, "estimator": estimator}
+    alone = fit(X, weight, **how)
+    for at in range(10, 29, 6):
+        calls = itertools.count(1)
+        assert_same_bits(fit(one_each(workers, X), weight, device="auto", **how), alone)
+        assert next(calls) > at
 
 
 @pytest.mark.parametrize("weights", ["none", "wide"])
@@ -118,6 +152,22 @@ def test_everything_else(workers, rng):
     np.testing.assert_array_equal(model.predict(there).compute(), KMeans(3, random_state=0, device="cpu").fit(X).labels_)
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_blocks_that_are_on_a_gpu(workers, cuda, rng, device):
+    import dask
+
+    def placed(host):
+        return dask.delayed(lambda: device_array(cuda, host))()
+
+    X, weight, cuts = blobs(rng, 90, 3, np.float32), rng.uniform(0, 3, 90), [40, 40]
+    there, heavy = (gpuclust.shards([placed(part) for part in np.split(column, cuts)]) for column in (X, weight))
+    how = {"init": X[:4], "max_iter": 3}
+    ours, alone = fit(there, heavy, device=device, **how), fit(X, weight, **how)
+    assert_same_bits(ours, alone)
+    np.testing.assert_array_equal(ours.transform(there).compute(), alone.transform(X))
+    assert_same_bits(fit(there, device_array(cuda, weight), device=device, **how), alone)
+
+
 def test_what_a_worker_lacks_is_told_with_its_name(workers, rng):
     X = shards(blobs(rng, 20, 2, np.float32))
     with pytest.raises(DeviceUnavailableError, match=r"Worker \S+: device='cuda:7' cannot be used"):
@@ -127,6 +177,9 @@ def test_what_a_worker_lacks_is_told_with_its_name(workers, rng):
             KMeans(2, device=several).fit(X)
     with pytest.raises(ValueError, match="is none of"):
         KMeans(2, device="gpu").fit(X)
+    for choice, used in (("cpu", "cpu"), (["cuda:0"], "cuda:0")):
+        with gpuclust.config_context(device=choice):
+            assert KMeans(2).fit(X).device_ == used
 
 
 def test_values_that_are_not_finite_are_refused(workers, rng):
