@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.impute import KNNImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from typer.testing import CliRunner
@@ -74,6 +75,22 @@ def test_a_graph_with_other_labels_is_not_written(monkeypatch):
     assert result.exit_code == 3
     assert "another label than the model does; nothing was written" in result.stderr
     assert not os.path.exists("model.onnx")
+
+
+def test_ties_of_neighbors_are_told():
+    """A row without its first value has some thirty neighbors at distance 0, of which one is taken."""
+    rows = pd.DataFrame({"a": RNG.integers(0, 9, 300), "b": RNG.integers(0, 3, 300)}, dtype=float)
+    rows.loc[:90, "a"] = np.nan
+    rows.to_parquet("rows.parquet", index=False)
+    rows.dropna().to_parquet("whole.parquet", index=False)
+    model = make_pipeline(KNNImputer(n_neighbors=1), KMeans(8, random_state=0)).fit(rows.to_numpy())
+    save_model(model, "model.gpuclust")
+    result = call("model.gpuclust", "model.onnx", "--check", "rows.parquet")
+    assert result.exit_code == 3
+    assert "a KNNImputer takes any, the graph the first: with --check, give rows without missing" in result.stderr
+    for check in ([], ["--check", "whole.parquet"]):
+        result = call("model.gpuclust", "model.onnx", *check)
+        assert result.exit_code == 0, result.output
 
 
 def test_what_goes_wrong_is_one_sentence():

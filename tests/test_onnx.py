@@ -160,6 +160,36 @@ def test_missing_neighbors_are_no_neighbors():
     assert labels(onnx_bytes(model), {"X": asked}).tolist() == [-1, -1, -1, 7]
 
 
+@pytest.mark.parametrize("imputer", [impute.SimpleImputer, impute.KNNImputer])
+def test_a_sign_for_missing_values_that_float32_rounds_is_refused(imputer):
+    rows = np.where(np.isnan(FRAME[NUMBERS]), -99999999, FRAME[NUMBERS])
+    model = make_pipeline(imputer(missing_values=-99999999), KMeans(2, random_state=0)).fit(rows)
+    with pytest.raises(NotImplementedError, match="missing_values=-99999999 cannot be exported"):
+        onnx_bytes(model)
+
+
+def test_columns_may_have_any_name_but_that_of_the_output():
+    frame = FRAME[["u", "city"]].dropna()
+    for names in (["const_1", "Cast_1"], ["const_2", "LabelEncoder_3"], ["X", "y z/ü"]):
+        rows = frame.set_axis(names, axis=1)
+        made = ColumnTransformer([("u", StandardScaler(), names[:1]), ("city", OneHotEncoder(sparse_output=False), names[1:])])
+        model = make_pipeline(made, KMeans(3, random_state=0)).fit(rows)
+        assert check_onnx(model, onnx_bytes(model), rows).passed
+    for name in ("", "label"):
+        rows = frame.set_axis(["u", name], axis=1)
+        made = ColumnTransformer([("u", StandardScaler(), ["u"]), ("city", OneHotEncoder(sparse_output=False), [name])])
+        model = make_pipeline(made, KMeans(3, random_state=0)).fit(rows)
+        with pytest.raises(NotImplementedError, match=f"A column '{name}' cannot be exported"):
+            onnx_bytes(model)
+
+
+def test_a_graph_of_too_many_rows_is_refused(monkeypatch):
+    model = make_pipeline(impute.KNNImputer(), KMeans(2, random_state=0)).fit(FRAME[NUMBERS].to_numpy())
+    monkeypatch.setattr("gpuclust.persistence.onnx.graph.LARGEST", 8 * 3 * N)
+    with pytest.raises(NotImplementedError, match="A KNNImputer keeps all rows that it was fitted on; fit it on fewer"):
+        onnx_bytes(model)
+
+
 ENCODERS = {
     "ignore": preprocessing.OneHotEncoder(handle_unknown="ignore"),
     "drop": preprocessing.OneHotEncoder(drop="first", sparse_output=False),
@@ -241,6 +271,9 @@ def test_what_cannot_be_exported_is_said(tmp_path):
     cube = make_pipeline(SimpleImputer(), preprocessing.FunctionTransformer(np.arcsinh), KMeans(2, random_state=0))
     with pytest.raises(NotImplementedError, match="arcsinh cannot be exported"):
         export_onnx(cube.fit(rows), path)
+    powers = make_pipeline(SimpleImputer(), preprocessing.PolynomialFeatures(2), KMeans(2, random_state=0))
+    with pytest.raises(NotImplementedError, match="PolynomialFeatures cannot be exported: skl2onnx says"):
+        export_onnx(powers.fit(rows), path)  # its graph, which mixes types, is one that onnxruntime refuses
     with pytest.raises(NotFittedError):
         export_onnx(KMeans(), path)
     assert not path.exists()

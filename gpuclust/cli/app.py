@@ -224,7 +224,7 @@ def export(
 ) -> None:
     """Convert MODEL to ONNX, preprocessing included; its labels are compared with the model's before it is written.
 
-    A model that was fitted with --impute knn cannot be converted.
+    The file of a model that was fitted with --impute knn holds its training rows.
     """
     with reported():
         from gpuclust.cli.export import run

@@ -47,10 +47,22 @@ def _checked(data: bytes, found: Any, rows: Any) -> str:
     if not result.passed:
         raise DataProblem(
             f"onnxruntime gives {result.wrong:,} of {result.clear:,} rows another label than the model does;"
-            " nothing was written"
+            f" nothing was written{_of_ties(found.model)}"
         )
     return (
         f"{result.rows:,} {'random rows' if rows is None else 'rows'} checked with onnxruntime: the labels of all"
         f" {result.clear:,} whose two nearest centers differ by more than 1e-5 are the model's;"
         f" {result.close_differing:,} of the other {result.rows - result.clear:,} differ"
+    )
+
+
+def _of_ties(model: Any) -> str:
+    """What may have made the difference, though the graph is right."""
+    from sklearn.impute import KNNImputer
+
+    if not any(isinstance(part, KNNImputer) for part in model.get_params().values()):
+        return ""
+    return (
+        "; of training rows equally near, a KNNImputer takes any, the graph the first: with --check, give rows without"
+        " missing values"
     )

@@ -1,7 +1,8 @@
 """Rows from an Arrow IPC stream.
 
 What a stream says of itself is looked at before anything is made of it: its column types, its number of rows, and
-whether it is compressed, which is refused, since a few bytes could then stand for any number of them.
+whether it is compressed, which is refused, since a few bytes could then stand for any number of them; so are many rows
+of type null, which take none, and long text that a dictionary or views repeat.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import types
 
 from .columns import Columns
@@ -19,6 +21,7 @@ from .problems import malformed, too_large, unsuitable
 
 HEADER, LENGTH, COMPRESSION = 2, 0, 3  # numbers of fields of Message and of RecordBatch in Arrow's Message.fbs
 DICTIONARY_DATA: Final = 1  # the RecordBatch of a DictionaryBatch
+LONGER: Final = 32  # times the length of the stream: what the text of a column may be
 
 
 def read_arrow(body: bytes, columns: Columns, max_rows: int) -> np.ndarray:
@@ -35,11 +38,12 @@ def read_arrow(body: bytes, columns: Columns, max_rows: int) -> np.ndarray:
             where = _places(reader.schema, columns)
             table = reader.read_all()
         table.validate(full=True)
+        _check_nulls(table, len(body))
     except (pa.ArrowException, OSError, struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:
         raise malformed(f"The body is not an Arrow IPC stream that can be read: {_short(error)}.") from None
     if table.num_rows < 1:
         raise unsuitable("The stream has no rows.")
-    return _rows(table, where, columns)
+    return _rows(table, where, columns, len(body))
 
 
 def _check_batches(body: bytes, max_rows: int) -> None:
@@ -55,6 +59,12 @@ def _check_batches(body: bytes, max_rows: int) -> None:
         rows = rows + length if kind == "record batch" else rows
         if max(rows, length) > max_rows:
             raise too_large(f"{max(rows, length)} rows are more than the {max_rows} that a request may have.")
+
+
+def _check_nulls(table: Any, size: int) -> None:
+    """Raise where columns that take no bytes would become more numbers than the whole stream has bytes."""
+    if table.num_rows * sum(map(types.is_null, table.schema.types)) > size:
+        raise unsuitable("The stream has more values of type null than bytes; give these columns a type.")
 
 
 def _batches(body: bytes) -> Iterator[tuple[str, int, bytes]]:
@@ -111,7 +121,7 @@ def _places(schema: Any, columns: Columns) -> list[int]:
     return where
 
 
-def _rows(table: Any, where: list[int], columns: Columns) -> np.ndarray:
+def _rows(table: Any, where: list[int], columns: Columns, size: int) -> np.ndarray:
     shape, kinds = (table.num_rows, len(where)), table.schema.types
     if columns.numbers:
         short = all(types.is_floating(kinds[at]) and kinds[at].bit_width <= 32 for at in where)
@@ -129,6 +139,7 @@ def _rows(table: Any, where: list[int], columns: Columns) -> np.ndarray:
             rows[:, f] = numbers
         else:
             _check_missing(column, feature, columns)
+            _check_text(column, feature, size)
             rows[:, f] = column.to_pylist()
     return rows
 
@@ -143,6 +154,29 @@ def _check_missing(column: Any, feature: Any, columns: Columns) -> None:
     if column.null_count and not feature.missing:
         at = columns.names.index(feature.name)
         columns.value(None, int(column.is_null().index(pa.scalar(True)).as_py()), at)
+
+
+def _check_text(column: Any, feature: Any, size: int) -> None:
+    if sum(_text_of(chunk) for chunk in column.chunks) > LONGER * size:
+        raise unsuitable(f"Column {feature.name!r} repeats long text too often; send it as plain strings.")
+
+
+def _text_of(chunk: Any) -> int:
+    """Bytes of all values, each as often as it is there."""
+    if not types.is_dictionary(chunk.type):
+        return int(_lengths(chunk).sum())
+    return int(_lengths(chunk.dictionary)[chunk.indices.drop_null().to_numpy()].sum())
+
+
+def _lengths(values: Any) -> np.ndarray:
+    """i64 [n]; 0 where it is no text."""
+    there: np.ndarray = values.is_valid().to_numpy(zero_copy_only=False)
+    if types.is_string_view(values.type) and len(values):  # a view is four numbers, of which the first is its length
+        views = np.frombuffer(values.buffers()[1], np.int32).reshape(-1, 4)[values.offset :][: len(values)]
+        return np.where(there, views[:, 0], 0).astype(np.int64)
+    if types.is_string(values.type) or types.is_large_string(values.type):
+        return np.asarray(pc.binary_length(values).fill_null(0), np.int64)
+    return np.zeros(len(values), np.int64)
 
 
 def _short(error: Exception) -> str:

@@ -57,11 +57,13 @@ class Columns:
 
     def check_finite(self, rows: np.ndarray) -> None:
         """Raise where a number is infinite, or missing though the model has no way with missing values."""
-        if np.isfinite(rows).all():
+        odd = ~np.isfinite(rows)
+        if not odd.any():
             return
-        for row, feature in np.argwhere(~np.isfinite(rows)):
-            if not (self.features[feature].missing and np.isnan(rows[row, feature])):
-                raise not_finite(int(row), self.features[feature])
+        odd &= ~(np.isnan(rows) & [feature.missing for feature in self.features])
+        if odd.any():
+            row, at = np.unravel_index(odd.argmax(), odd.shape)
+            raise not_finite(int(row), self.features[at])
 
     def value(self, value: Any, row: int, at: int) -> Any:
         """A value of JSON as the model takes it."""

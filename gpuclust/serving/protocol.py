@@ -7,9 +7,11 @@ and `Server` looks at all of them twice a second.
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any, Final
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import Server
@@ -31,6 +33,7 @@ class Protocol(HttpToolsProtocol):
     _header = 0  # bytes of an unfinished header, or of what follows a body
     _in_header = False
     _body = 0  # bytes of the body that are still to come; 0 where that is not known
+    _piece = b""  # what is parsed just now
     _untaken = 0, 0.0  # bytes that wait for the client to take them, and since when none was taken
 
     def connection_made(self, transport: Any) -> None:
@@ -50,9 +53,27 @@ class Protocol(HttpToolsProtocol):
 
     def _feed(self, piece: bytes) -> None:
         self._header += len(piece)
+        self._piece = piece
         super().data_received(piece)
+        self._piece = b""
         if self._until is not None and self._header > LONGEST_HEADER:
             self._refuse(431, f"The header is longer than {LONGEST_HEADER} bytes.")
+
+    def _should_upgrade(self) -> bool:
+        return True  # uvicorn then leaves the request to the next method
+
+    def handle_websocket_upgrade(self) -> None:
+        """Read the request again without its wish for another protocol, say HTTP/2, as Java's client has it: the parser
+        would take its body for the next request.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            return self.send_400_response("There is no proxy here.")
+        rest = self._piece[sys.exception().args[0] :]  # type: ignore[union-attr]
+        lines = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        return self._feed(b"\r\n".join([b"%s %s HTTP/%s" % (method, self.url, version), *lines, b"", rest]))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

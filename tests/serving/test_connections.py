@@ -1,6 +1,7 @@
 """Clients that do not do their part, on a real socket; the server is a thread of this process."""
 
 import json
+import re
 import socket
 import time
 
@@ -120,6 +121,32 @@ def test_a_long_body_is_no_part_of_the_next_header(connect):
     assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
     connection.sendall(GOOD[20:])
     assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAA\r\n\r\n"
+
+
+@pytest.mark.parametrize("pause", [0, 0.05])
+def test_who_would_rather_speak_http_2_is_answered(connect, pause):
+    """As Java's client asks; what it sends is a body, and no next request."""
+    connection = connect()
+    for body in (BODY, GOOD):
+        connection.sendall(HEAD % len(body) + UPGRADE)
+        time.sleep(pause)
+        connection.sendall(body)
+    connection.sendall(GOOD)
+    got = b""
+    while got.count(b"HTTP/1.1") < 3:
+        got += connection.recv(1 << 16)
+    assert re.findall(rb"HTTP/1.1 (\d+)", got) == [b"200", b"400", b"200"]
+    assert b"not JSON" in got
+
+
+def test_a_body_that_is_not_to_come_hides_no_header(connect):
+    begun = b"CONNECT http://x.com/ HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n"
+    connection = connect()
+    connection.sendall(begun.ljust(PIECE) + GOOD.replace(b"\r\n", b"\r\nX: %s\r\n" % (b"a" * LONGEST_HEADER), 1))
+    assert status(to_the_end(connection)) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"A" * 100 + b"\r\n\r\n"])

@@ -11,7 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from gpuclust import KMeans, MiniBatchKMeans
+from gpuclust.models import Feature
 from gpuclust.preprocessing import RobustScaler, SimpleImputer, make_preprocessor
+from gpuclust.serving.columns import Columns
+from gpuclust.serving.problems import Refused
 
 from .client import ARROW, NPY, arrow, npy, read_arrow, refused
 from .conftest import FRAME, NEW, X
@@ -88,6 +91,21 @@ def test_arrow_columns_without_any_value(serving, people):
         assert len({(answer.status_code, answer.content) for answer in answers}) == 1
 
 
+def test_few_bytes_of_arrow_are_no_great_many_values(serving, people):
+    client, n, long = serving(people), 3000, 400_000
+    numbers = {name: np.zeros(n) for name in ("age", "income", "kids")}
+    view = np.array([long, 0, 0, 0], np.int32).tobytes() * n
+    views = pa.Array.from_buffers(pa.string_view(), n, [None, pa.py_buffer(view), pa.py_buffer(bytes(long))])
+    dictionary = pa.DictionaryArray.from_arrays(np.zeros(n, np.int8), pa.array(["x" * long]))
+    for city in (views, dictionary, dictionary.cast(pa.dictionary(pa.int8(), pa.large_string()))):
+        refused(client.bulk(arrow(pa.table(numbers | {"city": city})), ARROW), 422, "'city' repeats long text")
+    nulls = pa.table({name: pa.nulls(n) for name in (*numbers, "city")})
+    refused(client.bulk(arrow(nulls), ARROW), 422, "more values of type null than bytes")
+    offset = views.slice(n - 2).cast(pa.string()).cast(pa.string_view())
+    short = pa.chunked_array([offset, views.slice(0, 1), pa.array([None, "Rome", "Oslo"] * 999, pa.string_view())])
+    assert client.bulk(arrow(pa.table(numbers | {"city": short})), ARROW).status_code == 200
+
+
 def test_what_such_a_model_cannot_take(serving, people):
     client = serving(people)
 
@@ -118,6 +136,20 @@ def test_missing_numbers_where_something_fills_them(serving):
     expected = model.predict(new * [np.nan, 1, 1]).tolist()
     assert read_arrow(client.bulk(arrow(table), ARROW))["labels"].to_pylist() == expected
     refused(client.bulk(npy(np.full((1, 3), np.inf)), NPY), 422, "infinite")
+
+
+def test_missing_numbers_are_not_looked_at_one_by_one():
+    """A small request may have a great many of them, and nothing else is answered meanwhile."""
+
+    class Whole(tuple):
+        def __getitem__(self, at):
+            raise AssertionError
+
+    Columns(Whole([Feature("a", None, True)] * 2), False).check_finite(np.array([[np.nan, 1.0], [np.nan, np.nan]]))
+    for rows in ([[1, np.nan], [np.inf, 1], [np.nan, 1]], [[np.nan, 0], [np.nan, -np.inf]]):
+        at = 1 if len(rows) == 2 else 0
+        with pytest.raises(Refused, match=f"Row 1: '{'ab'[at]}' is missing"):
+            Columns((Feature("a", None, at == 1), Feature("b", None, True)), False).check_finite(np.array(rows))
 
 
 def test_a_pipeline_learns(serving):

@@ -44,7 +44,8 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     NotImplementedError
-        If a step of the pipeline cannot be exported: functions of the user's own.
+        If a step of the pipeline cannot be exported: functions of the user's own, more than 2 GB of training
+        rows, a column of the name 'label'.
     NotFittedError
         If the model was not fitted.
     ImportError

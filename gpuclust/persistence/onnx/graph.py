@@ -12,6 +12,8 @@ from gpuclust.extras import require
 OPSETS: Final = {"": 17, "ai.onnx.ml": 3}  # ONNX 1.12 (2022): what runtimes of the last years read
 IR_VERSION: Final = 8
 ML: Final = "ai.onnx.ml"
+OUTPUT: Final = "label"
+LARGEST: Final = 2_000_000_000  # bytes of constants: protobuf ends at 2^31, nodes and names included
 DOUBLE, INT64, BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
 
 
@@ -26,12 +28,13 @@ class Rows(NamedTuple):
 class Graph:
     """Nodes are added one by one; each method returns the name of a tensor."""
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "gpuclust/") -> None:  # no name is one of an input, which users choose
         self._prefix = prefix
         self._onnx = require("onnx", "The export to ONNX", "onnx")
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._inputs: list[Any] = []
+        self._bytes = 0  # of constants
         self._names = 0
 
     def _name(self, stem: str) -> str:
@@ -47,9 +50,21 @@ class Graph:
         return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def const(self, value: Any, dtype: Any = np.float64) -> str:
-        """A constant."""
-        name = self._name("const")
-        self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
+        """A constant.
+
+        Raises
+        ------
+        NotImplementedError
+            If they are too large together.
+        """
+        name, array = self._name("const"), np.ascontiguousarray(value, dtype)
+        self._bytes += array.nbytes
+        if self._bytes > LARGEST:
+            raise NotImplementedError(
+                f"The graph cannot be exported: it would take more than the {LARGEST / 1e9:g} GB that an ONNX file may"
+                " have. A KNNImputer keeps all rows that it was fitted on; fit it on fewer, or fill in medians."
+            )
+        self._constants.append(self._onnx.numpy_helper.from_array(array, name))
         return name
 
     def text(self, value: str) -> str:
@@ -60,7 +75,15 @@ class Graph:
         return name
 
     def input(self, name: str, width: int, dtype: Any) -> str:
-        """An input of the whole graph, [n, width]; `dtype=str`: text."""
+        """An input of the whole graph, [n, width]; `dtype=str`: text.
+
+        Raises
+        ------
+        NotImplementedError
+            If it cannot have this name.
+        """
+        if name in ("", OUTPUT):
+            raise NotImplementedError(f"A column {name!r} cannot be exported: the graph needs another name for it.")
         kind = self._onnx.TensorProto.STRING if dtype is str else self.type_of(dtype)
         self._inputs.append(self._onnx.helper.make_tensor_value_info(name, kind, [None, width]))
         return name
@@ -138,6 +161,7 @@ class Graph:
             made = skl2onnx.convert_sklearn(
                 part, initial_types=[("rows", types.DoubleTensorType([None, width]))], target_opset=OPSETS
             )
+            self._onnx.checker.check_model(made, full_check=True)  # some of them mix float64 with float32
         except Exception as error:  # it has many, and none of its own for what it lacks
             raise NotImplementedError(f"{type(part).__name__} cannot be exported: skl2onnx says {error}") from error
         return self._merged(made.graph, tensor)
@@ -185,8 +209,8 @@ class Graph:
     def finish(self, label: str, version: str) -> bytes:
         """The model as a file; its output is i64 [n]."""
         helper = self._onnx.helper
-        self._nodes.append(helper.make_node("Identity", [label], ["label"], name="label"))
-        output = helper.make_tensor_value_info("label", self.type_of(np.int64), [None])
+        self._nodes.append(helper.make_node("Identity", [label], [OUTPUT], name=OUTPUT))
+        output = helper.make_tensor_value_info(OUTPUT, self.type_of(np.int64), [None])
         graph = helper.make_graph(self._nodes, "gpuclust", self._inputs, [output], self._constants)
         opsets = [helper.make_opsetid(domain, number) for domain, number in OPSETS.items()]
         model = helper.make_model(

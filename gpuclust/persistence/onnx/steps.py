@@ -135,6 +135,10 @@ def _kept(graph: Graph, part: Any, rows: Rows, missing: str, columns: Sequence[i
 def _missing(graph: Graph, value: Any, tensor: str) -> str:
     if value is None or value != value:
         return graph.node("IsNaN", tensor)
+    if np.float32(value) != np.float64(value):
+        raise NotImplementedError(
+            f"missing_values={value} cannot be exported: the graph is given float32, which rounds it. Use NaN."
+        )
     return graph.node("Equal", tensor, graph.const([[value]]))
 
 
