@@ -48,17 +48,20 @@ def fit(X: Any, init: np.ndarray, iterations: int) -> Any:
 
 
 def per_iteration(options: argparse.Namespace, X: Any, init: np.ndarray) -> dict[str, Any]:
-    """Return seconds an iteration: median over the repeats of the difference of a long and a short fit."""
+    """Return seconds an iteration, and CPU seconds of this process, where a cluster's client and scheduler live: medians
+    over the repeats of the difference of a long and a short fit.
+    """
     fit(X, init, FEW)  # loads kernels, and the rows of lazy chunks
-    found, runs = [], []
+    found, own, runs, more = [], [], [], options.iterations - FEW
     for _ in range(options.repeats):
         wait_quiet(options.patience)
         _, short = measure(lambda: fit(X, init, FEW))
         _, long = measure(lambda: fit(X, init, options.iterations))
-        found.append((long.wall - short.wall) / (options.iterations - FEW))
+        found.append((long.wall - short.wall) / more)
+        own.append((long.cpu - short.cpu) / more)
         runs += [short, long]
     other = max((run.other or 0.0) for run in runs)
-    return {"seconds": statistics.median(found), "each": found, "max_other": other}
+    return {"seconds": statistics.median(found), "own": statistics.median(own), "each": found, "max_other": other}
 
 
 # --- bytes, as Dask's comms count them ---
@@ -144,7 +147,10 @@ def ways(options: argparse.Namespace, recorder: Recorder, case: Case) -> None:
         for way, flat in (("tree", crew.FLAT), ("client", MANY)):
             crew.FLAT = flat
             there = per_iteration(options, lazy, case.init)
-            row = {"part": "ways", "way": way, "workers": MANY, "k": k, "d": d, "workers_ms": 1e3 * there["seconds"]}
+            row = {
+                "part": "ways", "way": way, "workers": MANY, "k": k, "d": d, "workers_ms": 1e3 * there["seconds"],
+                "client_cpu_ms": 1e3 * there["own"],
+            }  # fmt: skip
             recorder.add(row | {"each": there["each"]})
             print(row, flush=True)
 

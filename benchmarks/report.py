@@ -275,8 +275,9 @@ def distributed(result: Result) -> str:
         f" {result['summary']['worthwhile_rows']:.1g} rows messages take over a tenth of an iteration. Whole fits of"
         f" {result['settings']['n']:,} x {result['settings']['d']}, k={result['settings']['k']}: {walls}"
         f" (scikit-learn in one process). Of {tree['workers']} workers on the same two cores, with k={tree['k']} and"
-        f" d={tree['d']}: {show(tree['workers_ms'])} ms where they merge up a tree, {show(flat['workers_ms'])} ms where"
-        " each sends to the client."
+        f" d={tree['d']}, an iteration takes {show(tree['workers_ms'])} ms where they merge up a tree, and"
+        f" {show(flat['workers_ms'])} ms where each sends to the client; {show(tree['client_cpu_ms'])} and"
+        f" {show(flat['client_cpu_ms'])} ms of that are work of the client and the scheduler."
     )
 
 
