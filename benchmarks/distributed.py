@@ -48,8 +48,8 @@ def fit(X: Any, init: np.ndarray, iterations: int) -> Any:
 
 
 def per_iteration(options: argparse.Namespace, X: Any, init: np.ndarray) -> dict[str, Any]:
-    """Return seconds an iteration, and CPU seconds of this process, where a cluster's client and scheduler live: medians
-    over the repeats of the difference of a long and a short fit.
+    """Return seconds an iteration, and CPU seconds of this process, where a cluster's client and scheduler live:
+    medians over the repeats of the difference of a long and a short fit.
     """
     fit(X, init, FEW)  # loads kernels, and the rows of lazy chunks
     found, own, runs, more = [], [], [], options.iterations - FEW
@@ -144,7 +144,7 @@ def ways(options: argparse.Namespace, recorder: Recorder, case: Case) -> None:
     k, d = case.init.shape
     with cluster(MANY) as client:
         lazy = client.persist(chunked(case.path, MANY))
-        for way, flat in (("tree", crew.FLAT), ("client", MANY)):
+        for way, flat in (("tree", 1), ("client", MANY)):
             crew.FLAT = flat
             there = per_iteration(options, lazy, case.init)
             row = {

@@ -13,6 +13,8 @@ from functools import reduce
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import numpy as np
+
 CONNECT = 3.0  # seconds until a worker that cannot be reached is told to the client, which asks it in its own way
 Branch = Sequence[Any]  # a worker's address, the key of the actor there, and the branches below it
 Parts = list[tuple[int, Any]]  # statistics, each with the first row that it is of
@@ -106,7 +108,10 @@ def heard(answer: Any, branch: Branch) -> Reply:
 
 
 def together(parts: Parts) -> Parts:
-    """Statistics merged into one, or as they are where their order matters."""
+    """Statistics merged into one, or as they are where their order matters. Of rows that are not finite, which the
+    client refuses, they are NaN.
+    """
     if not parts or getattr(parts[0][1], "ordered", False):
         return parts
-    return [(min(map(itemgetter(0), parts)), reduce(lambda a, b: a.merge(b), map(itemgetter(1), parts)))]
+    with np.errstate(invalid="ignore"):
+        return [(min(map(itemgetter(0), parts)), reduce(lambda a, b: a.merge(b), map(itemgetter(1), parts)))]

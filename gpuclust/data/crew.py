@@ -23,7 +23,7 @@ POLL = 2.0  # seconds between looks whether those that are waited for are still 
 NOTICE = 10.0  # seconds that a scheduler is given to see that a worker is gone
 CANCELLED = asyncio.CancelledError, concurrent.CancelledError
 CLOSED = "closing", "closed"
-FLAT = 2  # workers that answer the client each for itself; more make a tree
+FLAT = 8  # workers that answer the client each for itself, which costs it no more time than a tree; more make a tree
 LOSSES = 4  # of the same shards, after which they are taken for the cause
 
 

@@ -45,8 +45,9 @@ def two_processes():
 
 
 @pytest.fixture
-def local(one_process):
-    """Make the cluster in this process the default."""
+def local(one_process, monkeypatch):
+    """Make the cluster in this process the default; its workers ask each other, as many do."""
+    monkeypatch.setattr("gpuclust.data.crew.FLAT", 1)
     with one_process.as_current():
         yield one_process
 
