@@ -23,7 +23,7 @@ POLL = 2.0  # seconds between looks whether those that are waited for are still 
 NOTICE = 10.0  # seconds that a scheduler is given to see that a worker is gone
 CANCELLED = asyncio.CancelledError, concurrent.CancelledError
 CLOSED = "closing", "closed"
-FLAT = 8  # workers that answer the client each for itself, which costs it no more time than a tree; more make a tree
+FLAT = 8  # workers that answer the client each for itself: of so many an iteration was no slower then; more make a tree
 LOSSES = 4  # of the same shards, after which they are taken for the cause
 
 
@@ -64,25 +64,21 @@ class Crew:
     # asking
     def ask(self, request: Request) -> list[tuple[Part, Any]]:
         """What all holders answer; shards of workers that are lost meanwhile are made again elsewhere."""
-        if self._client.status in CLOSED:
-            raise self._silent(self._client.status)
         return self._each(self.parts, request)
 
     def fold(self, request: Request) -> Parts:
         """What a fold finds, merged as far as its order allows; many workers ask each other."""
         self._folds += 1
         request = request._replace(number=self._folds)
+        found, rest = Parts(), self.parts
         few, others = _by_worker(self.parts)
-        if len(few) <= FLAT:
-            return list(chain(*(found for _, found in self.ask(request))))
-        found, missing = self._from_tree(few, request)
-        rest = [part for part in few if part.holder.key in missing] + others
+        if len(few) > FLAT:
+            found, missing = self._from_tree(few, request)
+            rest = [part for part in few if part.holder.key in missing] + others
         return found + list(chain(*(parts for _, parts in self._each(rest, request))))
 
     def _from_tree(self, parts: Sequence[Part], request: Request) -> tuple[Parts, Sequence[str]]:
         """What one part for each worker gives, and the keys of those that did not answer."""
-        if self._client.status in CLOSED:
-            raise self._silent(self._client.status)
         root = tree([(part.worker, part.holder.key) for part in parts])
         asked = self._sent(parts[0], self._packed(request), root[2])
         try:
@@ -114,6 +110,8 @@ class Crew:
 
     def _sent(self, part: Part, request: bytes, below: Sequence[Branch] = ()) -> Any:
         """The answer to come. An actor's own method would wait for ever after an error on the way."""
+        if self._client.status in CLOSED:
+            raise self._silent(self._client.status)
         coming = _executed(self._client, part, request, below)
         return asyncio.run_coroutine_threadsafe(coming, self._client.loop.asyncio_loop)
 

@@ -1,8 +1,8 @@
 """Rows that the workers of a Dask cluster hold: a source whose folds run where the rows are.
 
-Each worker has one actor (`Holder`) with its shards and their ledgers; what travels are the parameters of a step, down
-a tree of the workers, and what they find, up it, merged on the way. Statistics merge to the same bits in any order, so
-results are those of one machine.
+Each worker has one actor (`Holder`) with its shards and their ledgers; what travels are the parameters of a step and
+merged statistics: to and from every worker or, where they are many, down a tree of them and up again. Statistics merge
+to the same bits in any order, so results are those of one machine.
 
 k-means++ is one fold for each centre, and a fold costs some milliseconds however few rows there are; each of these
 sends 8 bytes for every 1024 rows and trial centre. At large k seeding takes longer than the iterations:
