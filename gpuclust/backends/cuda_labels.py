@@ -1,7 +1,8 @@
 """Certified labels and costs on CUDA, on tiles of rows.
 
-Euclidean labels: tensor cores decide most rows (`cuda_tensor.py`), float32 most of the others and float64 the rest
-(`kernels/cuda/nearest.cu`). Manhattan labels begin with float32.
+Euclidean labels: tensor cores decide most rows, and leave few centres for most of the others, which are compared by the
+definition (`cuda_tensor.py`). What is left is scored in float32, then in float64 (`kernels/cuda/nearest.cu`). Manhattan
+labels begin there.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ WIDEST: Final = 1_500_000  # features from which on the bounds of `nearest.cu` d
 
 
 class PackedCenters(NamedTuple):
-    exact: Array  # f64 [d, k], as they are
+    given: Array  # f64 [k, d], as they are
+    exact: Array  # f64 [d, k], the same
     columns: Array  # f32 [d, k], centred and scaled
     rows: Array  # the same, f32 [k, d], each padded with zeros to whole tiles
     halves: tensor.Halves | None  # the same in half precision, for Euclidean distances
@@ -49,7 +51,7 @@ def pack(centers: Array, frame: Frame) -> PackedCenters:
     launch("nearest.pack_centers", blocks_of(rows.size), args)
     slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
     halves = None if frame.metric.l1 or padded(d, 64) >= tensor.WIDEST else tensor.halves(centers, frame, shift)
-    return PackedCenters(exact, columns, rows, halves, constant(frame.shift), frame.scale, frame.metric, slack)
+    return PackedCenters(centers, exact, columns, rows, halves, constant(frame.shift), frame.scale, frame.metric, slack)
 
 
 def padded(count: int, unit: int) -> int:
@@ -74,7 +76,7 @@ def nearest(X: Array, packed: PackedCenters, kept: tensor.Image | None = None) -
         part = None if packed.halves is None or kept is None else kept.part(start, stop)
         _nearest(X[start:stop], packed, part, label[start:stop])
 
-    halves = 0 if packed.halves is None else 12 + (0 if kept else packed.halves.plan.row_bytes)
+    halves = 0 if packed.halves is None else 20 + (0 if kept else packed.halves.plan.row_bytes)
     tiles(len(X), 4 * packed.rows.shape[1] + 12 + halves, step, tensor.UNIT if kept else 1)
     return label
 
@@ -84,13 +86,14 @@ def _nearest(
 ) -> tuple[Array, tensor.Rest | None]:
     """label i32 [n] <- the same for a tile of rows.
 
-    Returns how many rows float32 could not decide, i32 [1], and those that half precision could not.
+    Returns how many rows float32 could not decide, i32 [1], and those that half precision left to it.
     """
     (n, d), k, pitch = X.shape, packed.exact.shape[1], packed.rows.shape[1]
     rest = None
     if packed.halves is not None:
         image = image or tensor.image(X, packed.halves.plan, packed.shift, packed.scale)
         rest = tensor.label(image, n, packed.halves, k, label)
+        rest = tensor.narrow(image, X, rest, packed.halves, packed.given, label)
     norm, row, limit = cupy.empty(n, np.float32), cupy.empty(n, np.int32), cupy.empty(n, np.float32)
     doubts, slack, which = cupy.zeros(1, np.int32), packed.slack, (*tensor.listed(rest), n)
     doubt, form, placed = (doubts, row, limit), kind(packed.metric, X.dtype), (packed.shift, packed.scale)

@@ -16,6 +16,8 @@ TILE: Final = 128  # rows, and centres, of a tile
 UNIT: Final = 2 * TILE  # rows of an image are padded to as many: `hopper.score` takes two tiles at once
 STAGES: Final = 3  # tiles that are under way at once, by `mma.sync`
 EDGES: Final = 8 * TILE  # bytes of shared memory beside the tiles
+MOST: Final = 8  # candidates of a row that `candidates.cu` compares
+LISTS: Final = (20 + 4 * MOST) * TILE  # bytes of shared memory beside its tiles
 HOPPER_STAGES: Final = 4  # tiles that are under way at once, by `wgmma`
 BARRIERS: Final = 8 * (2 * HOPPER_STAGES + 4)  # bytes beside them
 WIDEST: Final = (1 << 17) - 32  # features from which on half precision decides nothing, see `edge` in tensor.cuh
@@ -64,8 +66,9 @@ class Image(NamedTuple):
 class Rest(NamedTuple):
     """Rows that are still to be decided: the first `count` of `row`."""
 
-    row: Array  # i32 [n]
     count: Array  # i32 [1]
+    row: Array  # i32 [n]
+    most: Array | None = None  # f32 [n]: centres whose bounds are above it are not the nearest
 
 
 def plan(d: int, shared: int, arch: str) -> Plan:
@@ -79,8 +82,14 @@ def plan(d: int, shared: int, arch: str) -> Plan:
         made = Plan(False, parts, -(-d // (8 * parts)), 0)
         if made.chunks == 1 or (parts == 4 and Plan(False, 8, 1, 0).shared > half):
             break
-    resident = made._replace(places=1)
-    return resident if resident.shared <= max(half, made.shared) else made
+    return _resident(made, half)
+
+
+def _resident(made: Plan, room: int) -> Plan:
+    """The same by `mma.sync`; rows stay in shared memory where it fits `room`, or takes no more than if they did not."""
+    moving = made._replace(hopper=False, places=0)
+    staying = moving._replace(places=1)
+    return staying if staying.shared <= max(room, moving.shared) else moving
 
 
 def here(d: int) -> Plan:
@@ -125,15 +134,27 @@ def label(rows: Image, n: int, centers: Halves, k: int, out: Array) -> Rest:
     """out i32 [n] <- the labels of the rows that are certain; the others."""
     cut = centers.plan
     pairs = -(-n // UNIT)
-    rest = Rest(cupy.empty(n, np.int32), cupy.zeros(1, np.int32))
+    rest = Rest(cupy.zeros(1, np.int32), cupy.empty(n, np.int32), cupy.empty(n, np.float32))
     known = (centers.image, centers.pairs, centers.far, k, cut.chunks, cut.places)
-    told = (rows.image, rows.stats, n, *known, out, rest.count, rest.row)
+    told = (rows.image, rows.stats, n, *known, out, *rest)
     if cut.hopper:
         blocks = min(pairs, attribute(cupy.cuda.Device().id, "MultiProcessorCount"))
         launch("hopper.score", blocks, told, shared=cut.shared, threads=3 * TILE)
     else:
         launch(f"tensor.score_{8 * cut.parts}", -(-n // TILE), told, shared=cut.shared)
     return rest
+
+
+def narrow(rows: Image, X: Array, rest: Rest, centers: Halves, given: Array, out: Array) -> Rest:
+    """out i32 [n] <- the labels of the rows of `rest` that have few candidates; the others. `given` f64 [k, d]."""
+    (n, d), k = X.shape, len(given)
+    cut = _resident(centers.plan, attribute(cupy.cuda.Device().id, "MaxSharedMemoryPerBlockOptin") // 2 - LISTS)
+    left = Rest(cupy.zeros(1, np.int32), cupy.empty(n, np.int32))
+    seen = (rows.image, rows.stats, X, int(X.dtype == np.float64), d)
+    known = (centers.image, centers.pairs, centers.far, given, k, cut.chunks, cut.places)
+    args = (*seen, *known, *rest, out, left.count, left.row)
+    launch(f"candidates.narrow_{8 * cut.parts}", -(-n // TILE), args, shared=cut.shared + LISTS)
+    return left
 
 
 def listed(rest: Rest | None) -> tuple[object, object]:

@@ -209,7 +209,8 @@ __device__ __forceinline__ void multiply_all(
 
 extern "C" __global__ void __launch_bounds__(3 * GROUP, 1) score(
     const unsigned char* rows, const float2* stats, int64_t n, const unsigned char* centers, const float4* pairs,
-    const int32_t* far, int64_t k, int64_t chunks, int64_t places, int32_t* label, int32_t* rests, int32_t* rest_row) {
+    const int32_t* far, int64_t k, int64_t chunks, int64_t places, int32_t* label, int32_t* rests, int32_t* rest_row,
+    float* rest_most) {
     SHARED(unsigned char, memory);
     unsigned char* row_tiles = memory + STAGES * BYTES;
     Barriers* barriers = (Barriers*)(row_tiles + (places ? places * chunks : STAGES) * 2 * BYTES);
@@ -233,6 +234,6 @@ extern "C" __global__ void __launch_bounds__(3 * GROUP, 1) score(
     } else {
         take_registers();
         multiply_all(stats, n, pairs, *far, row_pairs, tiles, (int)chunks, (int)places, row_tiles, memory, barriers,
-                     label, Rest{rests, rest_row});
+                     label, Rest{rests, rest_row, rest_most});
     }
 }

@@ -1,17 +1,10 @@
-// Rows and centres in half precision, and the first pass by `mma.sync`: see `tensor.cuh`.
-#include "tensor.cuh"
+// Rows and centres in half precision, and the first pass over rows by `mma.sync`: see `tensor.cuh`.
+#include "products.cuh"
 
-#define STAGES 3       // of centres, and of rows where not all features fit
 #define DOWN 0x1p-46f  // from the frame's scale, 2^56, to that of fp16
 #define FLOOR 1e-15f   // more than what underflow can take from a norm
 #define FARTHEST 65504.0
 #define LOW_BITS 7u  // of a bound: the centre's number among the 8 of a thread
-
-// Where 8 features (`part`) of row r lie in an image of rows of `parts` times 16 bytes: rows that a warp reads at once
-// meet no bank twice.
-__device__ __forceinline__ int placed(int r, int part, int parts) {
-    return r * parts * 16 + ((part ^ (r / (8 / parts) & (parts - 1))) << 4);
-}
 
 // Images are made of tiles [TILE rows, 8 parts features], tile after tile along the features, then the rows.
 __device__ __forceinline__ uint16_t* image_at(uint16_t* image, int64_t i, int64_t f, int parts, int64_t chunks) {
@@ -94,34 +87,6 @@ extern "C" __global__ void __launch_bounds__(256) halve_centers(
     }
 }
 
-// A tile of an image into shared memory, by all threads.
-template <int PARTS>
-__device__ __forceinline__ void load_tile(unsigned char* to, const uint16_t* image, int tile) {
-    const unsigned char* from = (const unsigned char*)image + (int64_t)tile * (TILE * PARTS * 16);
-#pragma unroll
-    for (int at = 0; at < TILE * PARTS * 16; at += 256 * 16)
-        copy16(to + at + threadIdx.x * 16, from + at + threadIdx.x * 16);
-}
-
-// sum [4][4] of 16 rows by 8 centres each += the products of 16 features of 64 rows and 32 centres.
-template <int PARTS>
-__device__ __forceinline__ void add_products(
-    float (&sum)[4][4][4], const unsigned char* rows, const unsigned char* centers, int row, int center, int step) {
-    const int lane = lane_id();
-    uint32_t x[4][4], c[2][4];
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        load_matrices(x[i], rows + placed(row + 16 * i + (lane & 15), 2 * step + (lane >> 4), PARTS));
-#pragma unroll
-    for (int j = 0; j < 2; j++)
-        load_matrices(
-            c[j], centers + placed(center + 16 * j + (lane & 7) + (lane >> 4) * 8, 2 * step + (lane >> 3 & 1), PARTS));
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-#pragma unroll
-        for (int j = 0; j < 4; j++) multiply_add(sum[i][j], x[i], c[j >> 1][(j & 1) * 2], c[j >> 1][(j & 1) * 2 + 1]);
-}
-
 // Two smallest bounds over this thread's 8 centres of each of its 8 rows, merged into `best`. edge [TILE] of the rows:
 // (2 reach, what makes bounds positive).
 __device__ __forceinline__ void fold_tile(
@@ -165,49 +130,13 @@ __device__ __forceinline__ void score(
     Two best[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) best[i] = Two{NONE, NONE, 0};
-    float sum[4][4][4];
-    const int tiles = (k + TILE - 1) / TILE * chunks;  // of centres
     rows += blockIdx.x * (int64_t)chunks * (BYTES / 2);
-#pragma unroll
-    for (int t = 0; t < STAGES - 1; t++) {
-        if (t < tiles) {
-            if (!stay || t < chunks) load_tile<PARTS>(memory + t * BYTES, rows, t % chunks);
-            load_tile<PARTS>(columns + t * BYTES, centers, t);
-        }
-        copies_begun();
-    }
-    int chunk = 0, stage = 0;
-    for (int t = 0; t < tiles; t++) {
-        copies_done_but<STAGES - 2>();
-        __syncthreads();
-        const int next = t + STAGES - 1, to = stage == 0 ? STAGES - 1 : stage - 1;
-        if (next < tiles) {
-            if (!stay || next < chunks)
-                load_tile<PARTS>(memory + (stay ? next : to) * BYTES, rows, next % chunks);
-            load_tile<PARTS>(columns + to * BYTES, centers, next);
-        }
-        copies_begun();
-        if (chunk == 0) {
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++)
-#pragma unroll
-                    for (int q = 0; q < 4; q++) sum[i][j][q] = 0.0f;
-        }
-        const unsigned char* here = memory + (stay ? chunk : stage) * BYTES;
-#pragma unroll 1
-        for (int step = 0; step < PARTS / 2; step++)
-            add_products<PARTS>(sum, here, columns + stage * BYTES, row, center, step);
-        if (++chunk == chunks) {
-            chunk = 0;
-            const int own = t / chunks * TILE + center + (lane & 3) * 2;
+    multiply_tiles<PARTS>(
+        memory, columns, centers, k, chunks, stay, row, center,
+        [&](unsigned char* to, int chunk) { load_tile<PARTS>(to, rows, chunk); },
+        [&](const float(&sum)[4][4][4], int own) {
             fold_tile(best, sum, pairs + own / 2, edges + row + (lane >> 2), own);
-        }
-        stage = stage + 1 == STAGES ? 0 : stage + 1;
-    }
-    copies_done_but<0>();
-    __syncthreads();
+        });
     Two* parts = (Two*)memory;  // [4, TILE]: the best of the four warps that share rows
 #pragma unroll
     for (int i = 0; i < 8; i++) {
@@ -228,10 +157,10 @@ __device__ __forceinline__ void score(
 #define SCORE(name, PARTS)                                                                                         \
     extern "C" __global__ void __launch_bounds__(256, 2) name(                                                     \
         const uint16_t* rows, const float2* stats, int64_t n, const uint16_t* centers, const float4* pairs,        \
-        const int32_t* far, int64_t k, int64_t chunks, int64_t places, int32_t* label, int32_t* rests,       \
-        int32_t* rest_row) {                                                                                       \
-        score<PARTS>(rows, stats, n, centers, pairs, far, (int)k, (int)chunks, places, label,                \
-                     Rest{rests, rest_row});                                                                       \
+        const int32_t* far, int64_t k, int64_t chunks, int64_t places, int32_t* label, int32_t* rests,             \
+        int32_t* rest_row, float* rest_most) {                                                                     \
+        score<PARTS>(rows, stats, n, centers, pairs, far, (int)k, (int)chunks, places, label,                      \
+                     Rest{rests, rest_row, rest_most});                                                            \
     }
 SCORE(score_16, 2)
 SCORE(score_32, 4)

@@ -1,5 +1,6 @@
 // Certified nearest centres on tensor cores, for Euclidean distances: one pass in half precision decides most rows and
-// lists the others, which `nearest.cu` decides.
+// lists the others. `candidates.cu` compares those with the few centres that half precision cannot exclude; rows for
+// which there are many are left to `nearest.cu`.
 //
 // `halve` (tensor.cu) writes rows, centred and scaled to about 2^10, as fp16 and keeps what that loses of each: with y
 // = x + r, |r| is the row's `lost`. `score` (there by `mma.sync`, in hopper.cu by `wgmma`) finds the two smallest lower
@@ -9,7 +10,7 @@
 // at most reach * `size` of the centre where
 //     size  = max(|c|, 2^12 |s|), and
 //     reach = |r| + (2^-12 + g) (|x| + |r|), times 1 + 2^-10 for |e| and rounding.
-// The other terms and the low bits that carry the index cost 2^-17 of the bounds, see `certain`.
+// The other terms and the low bits that carry the index cost 2^-17 of the bounds, see `most_of`.
 // Reference: Fasi, Higham, Mikaitis, Pranesh (2021), Numerical behavior of NVIDIA tensor cores, PeerJ CS 7:e330.
 
 #include "common.cuh"
@@ -40,17 +41,17 @@ __device__ __forceinline__ float2 edge(float2 stats, int width, bool far) {
     return make_float2(far || g >= 0x1p-5f ? INFINITY : twice, norm * norm * (1.0f + 0x1p-8f) + more);
 }
 
-// The smallest bound is certain to be the nearest centre's where the exact value of it is below all others. It lies at
-// most 2 reach * size * 2 above its bound, and 2^-17 of it for rounding, up to 5 bits of the index, and the definition
-// in float64: |c|^2 < 2 |y|^2 + 2 |y - c|^2 bounds what `halve_centers` took off.
-__device__ __forceinline__ bool certain(Two best, float2 edge, float size) {
-    const float most = (__uint_as_float(best.one) + 2.0f * edge.x * size) * (1.0f + 0x1p-17f) + 0x1p-18f * edge.y;
-    return __uint_as_float(best.two) > most;  // false for NaN
+// What is exact for the centre of the smallest bound lies at most 2 reach * size * 2 above that, and 2^-17 of it for
+// rounding, up to 5 bits of the index, and the definition in float64: |c|^2 < 2 |y|^2 + 2 |y - c|^2 bounds what
+// `halve_centers` took off. Centres whose bounds are above this are farther away.
+__device__ __forceinline__ float most_of(Two best, float2 edge, float size) {
+    return (__uint_as_float(best.one) + 2.0f * edge.x * size) * (1.0f + 0x1p-17f) + 0x1p-18f * edge.y;
 }
 
 struct Rest {  // the rows that are not certain
     int32_t* count;
     int32_t* row;  // [n]
+    float* most;   // [n]: centres whose bounds are above it are not the nearest; not a finite number: nothing is known
 };
 
 // The two smallest of the four lanes that share a row.
@@ -63,14 +64,17 @@ __device__ __forceinline__ void merge_lanes(Two& best) {
     }
 }
 
-// A row's label, or an entry for `nearest.cu`.
+// A row's label, or an entry for `candidates.cu`.
 __device__ __forceinline__ void settle(
     int64_t row, Two best, float2 edge, const float4* pairs, int32_t* label, Rest rest) {
     const float4 pair = pairs[best.at / 2];
-    if (certain(best, edge, best.at & 1 ? pair.w : pair.y)) {
+    const float most = most_of(best, edge, best.at & 1 ? pair.w : pair.y);
+    if (__uint_as_float(best.two) > most) {  // false for NaN
         label[row] = best.at;
     } else {
-        rest.row[atomicAdd(rest.count, 1)] = (int32_t)row;
+        const int32_t entry = atomicAdd(rest.count, 1);
+        rest.row[entry] = (int32_t)row;
+        rest.most[entry] = most;
     }
 }
 
