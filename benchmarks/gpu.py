@@ -262,8 +262,10 @@ def ladder(cupy: Any, name: str, case: Case, repeats: int) -> Iterator[dict[str,
     }
     if not case.l1:
         passes["labels and half precision of rows"] = lambda: cuda_labels.nearest(X, packed)
-        undecided = cuda_tensor.label(kept, case.n, packed.halves, case.k, label).count
-        yield {"what": "undecided by half precision", "case": name, "share": int(undecided.get()[0]) / case.n}
+        undecided = cuda_tensor.label(kept, case.n, packed.halves, case.k, label)
+        left = cuda_tensor.narrow(kept, X, undecided, packed.halves, packed.given, label)
+        for what, rest in (("undecided by half precision", undecided), ("of more than a few candidates", left)):
+            yield {"what": what, "case": name, "share": int(rest.count.get()[0]) / case.n}
     if case.n * case.k <= 1 << 31:
         passes["greedy seeding and one iteration"] = seed
     for what, call in passes.items():

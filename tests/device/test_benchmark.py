@@ -22,6 +22,7 @@ def test_every_measurement_is_made(machine, monkeypatch, tmp_path):
     told = {row["what"] for row in rows}
     assert told == {
         "iterations", "labels", "update of all rows", "greedy seeding and one iteration", "undecided by half precision",
+        "of more than a few candidates",
         "labels and half precision of rows", "fit", "stream",
     }  # fmt: skip
 

@@ -503,6 +503,16 @@ FAULTS = {
     "centres that halves cannot hold": ("tensor", "if (!close) *far = 1;", ""),
     "halves of features behind the last one": ("tensor", "const T y = f0 + q < d ?", "const T y = true ?"),
     "a later tile's centres": ("products.cuh", "t / chunks * TILE + center", "center"),
+    "bounds without their width": ("tensor.cuh", "+ 2.0f * edge.x * size)", ")"),
+    "candidates of other rows": ("candidates", "part = threadIdx.x % PARTS, i = row[r];", "part = threadIdx.x % PARTS, i = row[r ^ 1];"),
+    "candidates beyond those listed": ("candidates", "found == 0 || found > MOST", "found == 0"),
+    "candidates by the wrong number": ("candidates", "center + 8 * j + side", "center + 8 * j"),
+    "candidates next to the last": ("candidates", "slot / TILE >= found", "slot / TILE + 1 >= found"),
+    "candidates of lists not yet there": ("candidates", "        lists->found[r] = 0;\n    }\n    __syncthreads();", "        lists->found[r] = 0;\n    }"),
+    "the least candidate not yet known": ("candidates", "(unsigned long long)best->cost[slot]);\n    }\n    __syncthreads();", "(unsigned long long)best->cost[slot]);\n    }"),
+    "the least candidate cleared late": ("candidates", "0x7fffffff;\n    __syncthreads();", "0x7fffffff;"),
+    "of equal candidates any": ("candidates", "atomicMin(best->center + r, lists->center[slot]);", "best->center[r] = lists->center[slot];"),
+    "candidates of rows behind the last one": ("candidates", "if (r >= count) return;", "if (r >= TILE) return;"),
     "tiles of centres multiplied before they are there": ("hopper", "barrier_wait(barriers->full + stage.at, stage.phase);", ""),
     "tiles of rows multiplied before they are there": ("hopper", "barrier_wait(barriers->rows_full + place.at, place.phase);", ";"),
     "tiles of centres given back in use": ("hopper", "                    products_done_but<1>();\n", ""),
@@ -582,6 +592,7 @@ FAULTS = {
 
 GPUS = [("86", 64), ("80", 227), ("90", 227), ("75", 64)]  # generation, and kilobytes of shared memory of a block
 CASES = [(130, 127, 70), (61, 140, 65), (261, 257, 150), (300, 47, 2)]
+HALVES = ("tensor", "tensor.cuh", "products.cuh", "candidates", "hopper")
 FEW = [(130, 47, 40), (300, 5, 33), (261, 33, 70), (300, 47, 2)]  # centres
 
 
@@ -601,7 +612,7 @@ def exercise(machine, rng, where):
         label, old = rng.integers(0, k, n).astype(np.int32), rng.integers(-1, k, n).astype(np.int32)
         for kind in ("normal", "ties", "last bits", "bundles", "twins"):
             X, centers = rows_and_centers(rng, kind, n, k, d, np.float32)
-            if where in ("tensor", "tensor.cuh", "hopper"):
+            if where in HALVES:
                 check_labels(X, centers, Metric.EUCLIDEAN)
                 continue
             for metric in METRICS:
@@ -611,7 +622,7 @@ def exercise(machine, rng, where):
                     check_trials(X, rng.integers(0, 2, n) * rng.uniform(0, 3, n), centers[:6], metric)
                 elif where in ("common.cuh", "costs"):
                     check_costs(X, centers, label, metric)
-        if where in ("tensor", "tensor.cuh", "hopper"):
+        if where in HALVES:
             check_far_centers(rng)
         elif where == "scan":
             check_scan(rng, 9 * n, d, np.float32)
@@ -645,7 +656,7 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
 
     where, right, wrong = FAULTS[fault]
     sound = cuda_kernels.source
-    assert right in sound({"common.cuh": "costs", "tensor.cuh": "hopper", "bounds.cuh": "few"}.get(where, where))
+    assert right in sound({"common.cuh": "costs", "tensor.cuh": "hopper", "products.cuh": "tensor", "bounds.cuh": "few"}.get(where, where))
 
     def broken(file):
         return sound(file).replace(right, wrong) if where == file or where.endswith("cuh") else sound(file)
@@ -684,7 +695,8 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("scan", "LANES"): cuda_sums.LANES,
         ("scan", "FIELDS"): cuda_sums.FIELDS,
         ("tensor", "TILE"): cuda_tensor.TILE,
-        ("tensor", "STAGES"): cuda_tensor.STAGES,
+        ("products", "STAGES"): cuda_tensor.STAGES,
+        ("candidates", "MOST"): cuda_tensor.MOST,
         ("hopper", "STAGES"): cuda_tensor.HOPPER_STAGES,
         ("hopper", "GROUP"): cuda_tensor.TILE,
         **{(file, "ROWS"): cuda_labels.ROWS for file in ("few", "costs", "silhouette", "trials")},

@@ -233,25 +233,32 @@ def test_a_row_that_does_not_fit_is_an_error(machine, rng):
 
 @pytest.mark.parametrize("Class", [KMeans, KMedians])
 def test_few_rows_are_decided_by_the_definition(machine, rng, Class):
-    """Half precision decides most rows, float32 nearly all."""
+    """Half precision leaves few rows, with few candidates; float32 the ones that are as good as ties."""
     from gpuclust.backends import cuda_labels
 
-    found, original = [], cuda_labels._nearest
+    from gpuclust.backends import cuda_tensor
+
+    found, undecided, original, narrow = [], [], cuda_labels._nearest, cuda_tensor.narrow
 
     def counted(X, *args):
         doubts, rest = original(X, *args)
         found.append((doubts.item(), len(X) if rest is None else rest.count.item(), len(X)))
         return doubts, rest
 
-    cuda_labels._nearest = counted
+    def counted_before(rows, X, rest, *args):
+        undecided.append(rest.count.item())
+        return narrow(rows, X, rest, *args)
+
+    cuda_labels._nearest, cuda_tensor.narrow = counted, counted_before
     normal, wide = rng.normal(size=(20_000, 16)), rng.choice([-1, 1], (1000, 1024)) + 0.01 * rng.normal(size=(1000, 1024))
     for X, k, most in ((normal, 60, 0.001), (wide, 8, 0.01)):
         X = X.astype(np.float32)
-        found.clear()
+        found.clear(), undecided.clear()
         fit(X, estimator=Class, init=X[:k], device="cuda", max_iter=2)
         doubts, rest, rows = np.sum(found, axis=0)
         assert doubts < most * rows and rows >= 2 * len(X)
-        assert rest < 0.03 * rows if Class is KMeans else rest == rows
+        assert rest < 0.001 * rows if Class is KMeans else rest == rows
+        assert 0.001 * rows < sum(undecided) < 0.03 * rows if Class is KMeans else not undecided
 
 
 def test_the_second_device(machine, rng):
