@@ -86,7 +86,7 @@ def plan(d: int, shared: int, arch: str) -> Plan:
 
 
 def _resident(made: Plan, room: int) -> Plan:
-    """The same by `mma.sync`; rows stay in shared memory where it fits `room`, or takes no more than if they did not."""
+    """The same by `mma.sync`; rows stay in shared memory where that fits `room` or costs nothing."""
     moving = made._replace(hopper=False, places=0)
     staying = moving._replace(places=1)
     return staying if staying.shared <= max(room, moving.shared) else moving

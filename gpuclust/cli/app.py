@@ -349,7 +349,7 @@ def serve(
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show devices, versions and memory, what is missing, and the line that installs it."""
+    """Show devices, versions and memory, check what GPUs compute, and give the lines that install what is missing."""
     with reported():
         from gpuclust.cli.doctor import run
 

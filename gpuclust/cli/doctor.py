@@ -1,4 +1,4 @@
-"""`gpuclust doctor`: what this machine offers, what is missing, and the line that installs it."""
+"""`gpuclust doctor`: what this machine offers, whether its GPUs compute as they should, and what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXTRAS = {
 
 
 def run(as_json: bool) -> None:
-    """Print the findings; leave with 4 where a GPU is there but cannot be used."""
+    """Print the findings; leave with 4 where a GPU is there but cannot be used, or computes wrongly."""
     import typer
 
     found = examine()
@@ -28,7 +28,8 @@ def run(as_json: bool) -> None:
         print(json.dumps(found, indent=2))
     else:
         show(found)
-    if found["gpu"]["visible"] and not found["gpu"]["usable"]:
+    wrong = any(device["problem"] for device in found["gpu"]["devices"])
+    if wrong or (found["gpu"]["visible"] and not found["gpu"]["usable"]):
         raise typer.Exit(DEVICE)
 
 
@@ -81,8 +82,10 @@ def gpu() -> dict[str, Any]:
 
 
 def devices() -> list[dict[str, Any]]:
-    """Return the CUDA devices as CuPy sees them."""
+    """Return the CUDA devices as CuPy sees them, and what is wrong with what they compute."""
     import cupy
+
+    from gpuclust.cli.selfcheck import check
 
     runtime, found = cupy.cuda.runtime, []
     for index in range(runtime.getDeviceCount()):
@@ -98,6 +101,7 @@ def devices() -> list[dict[str, Any]]:
                 "driver_cuda": runtime.driverGetVersion(),
                 "runtime_cuda": runtime.runtimeGetVersion(),
                 "cupy": cupy.__version__,
+                "problem": check(f"cuda:{index}"),
             }
         )
     return found
@@ -138,10 +142,15 @@ def _gpu_lines(gpu: dict[str, Any]) -> list[tuple[str, str]]:
         (
             device["device"],
             f"{device['name']}, compute capability {device['compute']}, {size(device['memory']['total'])}, "
-            f"{size(device['memory']['available'])} free, CuPy {device['cupy']}",
+            f"{size(device['memory']['available'])} free, CuPy {device['cupy']}; "
+            + (_unsound(device) if device["problem"] else "K-Means and K-Medians checked"),
         )
         for device in gpu["devices"]
     ]
+
+
+def _unsound(device: dict[str, Any]) -> str:
+    return f"DO NOT USE IT, {device['problem']}: take device='cpu', and report this with `gpuclust doctor --json`"
 
 
 def size(count: int | None) -> str:

@@ -234,9 +234,7 @@ def test_a_row_that_does_not_fit_is_an_error(machine, rng):
 @pytest.mark.parametrize("Class", [KMeans, KMedians])
 def test_few_rows_are_decided_by_the_definition(machine, rng, Class):
     """Half precision leaves few rows, with few candidates; float32 the ones that are as good as ties."""
-    from gpuclust.backends import cuda_labels
-
-    from gpuclust.backends import cuda_tensor
+    from gpuclust.backends import cuda_labels, cuda_tensor
 
     found, undecided, original, narrow = [], [], cuda_labels._nearest, cuda_tensor.narrow
 

@@ -99,7 +99,7 @@ __device__ __forceinline__ void narrow(
     const int count = still < TILE ? (int)still : TILE;
     SHARED(unsigned char, memory);
     constexpr int BYTES = TILE * PARTS * 16;
-    static_assert(sizeof(Best) <= STAGES * BYTES && sizeof(Lists) == (20 + 4 * MOST) * TILE, "room that the host knows");
+    static_assert(sizeof(Best) <= STAGES * BYTES && sizeof(Lists) == (20 + 4 * MOST) * TILE, "as the host has it");
     unsigned char* columns = memory + (stay ? chunks : STAGES) * BYTES;
     Lists* lists = (Lists*)(columns + STAGES * BYTES);
     const int r = threadIdx.x;
