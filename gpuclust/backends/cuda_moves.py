@@ -54,10 +54,10 @@ def group(new: Array, old: Array | None, k: int) -> Groups:
 def add_sums(groups: Groups, X: Array, weight: Array | None, magic: Array, delta: Array) -> None:
     """delta f64 [k, K, d + 1] += the pieces of the rows that enter less those of the rows that leave."""
     d, k, K = X.shape[1], len(delta), len(magic)
-    spans = -(-len(groups.row) // SPAN)
-    args = (groups.row, groups.group, groups.ends[2 * k :], X, address(weight), d, magic, K, k, delta)
-    grid = blocks_of(32 * spans), -(-(d + 1) // 32)
-    launch(f"moves.sum_moves_f{8 * X.dtype.itemsize}", grid, args)
+    spans, bits = -(-len(groups.row) // SPAN), min(5, d.bit_length())  # 2^bits lanes have a feature each, and the mass
+    args = (groups.row, groups.group, groups.ends[2 * k :], X, address(weight), d, magic, K, k, delta, bits)
+    grid = blocks_of(spans << bits), -(-(d + 1) // 32)
+    launch(f"moves.sum_{'moves' if weight is None else 'weighted'}_f{8 * X.dtype.itemsize}", grid, args)
 
 
 def flow(counts: np.ndarray) -> np.ndarray:

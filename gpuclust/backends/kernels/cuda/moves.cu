@@ -65,14 +65,16 @@ extern "C" __global__ void __launch_bounds__(256) place_moves(
     }
 }
 
-#define SPAN 64   // entries that a warp sums before it adds to memory
+#define SPAN 64   // entries that are summed before they are added to memory
 #define LEVELS 4  // of the sums, held in registers at once
 
-// Cut `value`, and the error of a product from level 1 on, at each level's rounding constant: see `kernels.sums`.
+// Cut `value`, and the error of a product with a weight from level 1 on, at each level's rounding constant: see
+// `kernels.sums`.
+template <bool WEIGHTED>
 __device__ __forceinline__ double cut(double& value, double& error, double anchor, bool first) {
     double piece = (value + anchor) - anchor;
     value -= piece;
-    if (!first) {
+    if (WEIGHTED && !first) {
         const double extra = (error + anchor) - anchor;
         error -= extra;
         piece += extra;
@@ -80,44 +82,61 @@ __device__ __forceinline__ double cut(double& value, double& error, double ancho
     return piece;
 }
 
-// A warp SPAN entries by 32 columns. delta f64 [k, K, d + 1], column d is the mass; magic f64 [K, d + 1]; weight may be
-// null. `end` is the number of entries.
-template <class T>
+// 2^bits lanes SPAN entries by as many columns. delta f64 [k, K, d + 1], column d is the mass; magic f64 [K, d + 1]. `end`
+// is the number of entries.
+template <class T, bool WEIGHTED>
 __device__ __forceinline__ void sum_moves(
     const int32_t* row, const int32_t* group, const int32_t* end, const T* X, const double* weight, int64_t d,
-    const double* magic, int64_t K, int64_t k, double* delta) {
-    const int64_t column = blockIdx.y * 32 + lane_id(), entries = *end;
+    const double* magic, int64_t K, int64_t k, double* delta, int bits) {
+    constexpr int AHEAD = sizeof(T) == 4 && !WEIGHTED ? 8 : 4;  // entries that are read at once
+    const int64_t column = blockIdx.y * 32 + (lane_id() & ((1 << bits) - 1)), entries = *end;
     if (column > d) return;  // no lane of a warp waits for another here
     for (int64_t low = 0; low < K; low += LEVELS) {
-        for (int64_t first = warp_id() * SPAN; first < entries; first += warp_count() * SPAN) {
+        for (int64_t first = (thread_id() >> bits) * SPAN; first < entries; first += (thread_count() >> bits) * SPAN) {
             const int64_t last = first + SPAN < entries ? first + SPAN : entries;
             double sum[LEVELS] = {0.0, 0.0, 0.0, 0.0};
-            for (int64_t e = first; e < last; e++) {
-                const int64_t i = row[e];
-                const double w = weight ? weight[i] : 1.0, x = column < d ? (double)X[i * d + column] : 1.0;
-                double value = w * x, error = weight ? fma(w, x, -value) : 0.0;
-                for (int64_t b = 0; b < low; b++) cut(value, error, magic[b * (d + 1) + column], b == 0);
+            for (int64_t batch = first; batch < last; batch += AHEAD) {
+                int32_t of[AHEAD + 1];  // groups; of another one behind the last
+                double w[AHEAD];
+                T x[AHEAD];
 #pragma unroll
-                for (int b = 0; b < LEVELS; b++)
-                    if (low + b < K) sum[b] += cut(value, error, magic[(low + b) * (d + 1) + column], low + b == 0);
-                if (e + 1 < last && group[e + 1] == group[e]) continue;
-                const bool leaves = group[e] >= k;
-                double* to = delta + ((group[e] - (leaves ? k : 0)) * K + low) * (d + 1) + column;
+                for (int q = 0; q < AHEAD; q++) {
+                    const int64_t e = batch + q < last ? batch + q : last - 1, i = row[e];
+                    of[q] = batch + q < last ? group[e] : -1;
+                    w[q] = WEIGHTED ? weight[i] : 1.0;
+                    x[q] = column < d ? X[i * d + column] : T(1);
+                }
+                of[AHEAD] = batch + AHEAD < last ? group[batch + AHEAD] : -1;
 #pragma unroll
-                for (int b = 0; b < LEVELS; b++) {
-                    if (low + b < K && sum[b] != 0.0) atomicAdd(to + b * (d + 1), leaves ? -sum[b] : sum[b]);
-                    sum[b] = 0.0;
+                for (int q = 0; q < AHEAD; q++) {
+                    if (of[q] < 0) break;
+                    double value = w[q] * x[q], error = WEIGHTED ? fma(w[q], (double)x[q], -value) : 0.0;
+                    for (int64_t b = 0; b < low; b++) cut<WEIGHTED>(value, error, magic[b * (d + 1) + column], b == 0);
+#pragma unroll
+                    for (int b = 0; b < LEVELS; b++)
+                        if (low + b < K)
+                            sum[b] += cut<WEIGHTED>(value, error, magic[(low + b) * (d + 1) + column], low + b == 0);
+                    if (of[q + 1] == of[q]) continue;
+                    const bool leaves = of[q] >= k;
+                    double* to = delta + ((of[q] - (leaves ? k : 0)) * K + low) * (d + 1) + column;
+#pragma unroll
+                    for (int b = 0; b < LEVELS; b++) {
+                        if (low + b < K && sum[b] != 0.0) atomicAdd(to + b * (d + 1), leaves ? -sum[b] : sum[b]);
+                        sum[b] = 0.0;
+                    }
                 }
             }
         }
     }
 }
 
-#define SUM(name, T)                                                                                               \
-    extern "C" __global__ void __launch_bounds__(256, 3) name(                                                        \
+#define SUM(name, T, WEIGHTED)                                                                                     \
+    extern "C" __global__ void __launch_bounds__(256, 3) name(                                                     \
         const int32_t* row, const int32_t* group, const int32_t* end, const T* X, const double* weight, int64_t d, \
-        const double* magic, int64_t K, int64_t k, double* delta) {                                                \
-        sum_moves<T>(row, group, end, X, weight, d, magic, K, k, delta);                                           \
+        const double* magic, int64_t K, int64_t k, double* delta, int64_t bits) {                                  \
+        sum_moves<T, WEIGHTED>(row, group, end, X, weight, d, magic, K, k, delta, (int)bits);                      \
     }
-SUM(sum_moves_f32, float)
-SUM(sum_moves_f64, double)
+SUM(sum_moves_f32, float, false)
+SUM(sum_moves_f64, double, false)
+SUM(sum_weighted_f32, float, true)
+SUM(sum_weighted_f64, double, true)
