@@ -58,8 +58,12 @@ class Backend(ABC):
 
     name: str
     block_rows: int  # rows that may have temporary entries of their own at once
-    keeps_bounds: bool  # whether `reassign` reads and writes bounds of rows
+    groups_bounds: bool  # whether rows may keep a bound for each of several groups of centres
     selects: bool  # whether there is `middles`; elsewhere medians are searched in brackets
+
+    @abstractmethod
+    def keeps_bounds(self, metric: Metric) -> bool:
+        """Whether assignments read and write bounds of rows."""
 
     @property
     def members(self) -> tuple[Backend, ...]:

@@ -99,8 +99,11 @@ class Packed:
 class CPUBackend(Backend):
     name: str = "cpu"
     block_rows: int = 1 << 17
-    keeps_bounds: bool = True
+    groups_bounds: bool = True
     selects: bool = True
+
+    def keeps_bounds(self, metric: Metric) -> bool:
+        return True
 
     def upload(self, rows: Any, dtype: Any) -> Array:
         if sp.issparse(rows):

@@ -59,11 +59,14 @@ class CUDABackend(Backend):
     peers: tuple[int, ...] = ()  # other devices that rows are spread over
     name: str = field(init=False)
     block_rows: int = 1 << 22
-    keeps_bounds: bool = False
+    groups_bounds: bool = False
     selects: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", ",".join(f"cuda:{index}" for index in (self.index, *self.peers)))
+
+    def keeps_bounds(self, metric: Metric) -> bool:
+        return metric.l1
 
     @property
     def members(self) -> tuple[Backend, ...]:
@@ -139,9 +142,9 @@ class CUDABackend(Backend):
 
     @on_device
     def pack(self, centers: Array, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
-        """`layout` and `drift` serve bounds, which are not kept here."""
+        """`layout` serves groups of bounds, which are not kept here."""
         given = there(centers, np.float64)
-        return Centers(given, labels.pack(given, frame), frame, layout)
+        return Centers(given, labels.pack(given, frame, drift), frame, layout)
 
     @on_device
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:
@@ -173,15 +176,17 @@ class CUDABackend(Backend):
     @on_device
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
         k, label = len(centers.given), chunk.rows["label"]
-        new, counts = labels.nearest(chunk.X, centers.packed), cupy.zeros(2 * k + 1, np.int64)
+        (new, scored), counts = labels.assign(chunk, centers), cupy.zeros(2 * k + 2, np.int64)
 
         def step(start: int, stop: int) -> None:
-            counts[:] += moves.count(new[start:stop], label[start:stop], k)
+            counts[:-1] += moves.count(new[start:stop], label[start:stop], k)
 
         tiles(len(label), 8, step)
-        entered, left = moves.flow(counts.get())
+        counts[-1:] = scored
+        *found, rows = counts.get()
+        entered, left = moves.flow(np.array(found))
         label[:] = new
-        return Moves(int(entered.sum()), len(label), entered + left)
+        return Moves(int(entered.sum()), int(rows), entered + left)
 
     @on_device
     def place(self, chunk: Chunk, centers: Centers, medians: bool) -> Placement:

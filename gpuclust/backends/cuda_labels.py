@@ -13,9 +13,11 @@ import cupy
 import numpy as np
 
 from . import cuda_tensor as tensor
-from .cuda_kernels import UNASKED_SHARED, WARPS, blocks_of, launch
+from .base import Bounds, Centers, Chunk
+from .cuda_kernels import UNASKED_SHARED, WARPS, address, blocks_of, launch
 from .cuda_memory import constant, send, there, tiles
 from .frame import Frame
+from .layout import Drift, loosening
 from .metric import Metric
 from .statistics import Array
 
@@ -40,9 +42,22 @@ class PackedCenters(NamedTuple):
     scale: Any
     metric: Metric
     slack: np.float32  # relative error of a float32 score
+    ways: Array | None  # f32 [3, k]: own, other and apart, for bounds; see `layout.Drift`
 
 
-def pack(centers: Array, frame: Frame) -> PackedCenters:
+class Kept(NamedTuple):
+    """Bounds that rows keep, for the Manhattan distance: see `kernels.bounds`."""
+
+    upper: Array  # f32 [n]
+    lower: Array  # f32 [n]
+    ways: Array  # f32 [3, k]
+    used: bool  # or else made
+
+    def part(self, start: int, stop: int) -> Kept:
+        return self._replace(upper=self.upper[start:stop], lower=self.lower[start:stop])
+
+
+def pack(centers: Array, frame: Frame, drift: Drift | None = None) -> PackedCenters:
     """Centres f64 [k, d], on the device, as the kernels read them."""
     (k, d), shift = centers.shape, constant(frame.shift, np.float64)
     rows = cupy.empty((padded(k, TILE), padded(d, DEEP)), np.float32)
@@ -51,7 +66,12 @@ def pack(centers: Array, frame: Frame) -> PackedCenters:
     launch("nearest.pack_centers", blocks_of(rows.size), args)
     slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
     halves = None if frame.metric.l1 or padded(d, 64) >= tensor.WIDEST else tensor.halves(centers, frame, shift)
-    return PackedCenters(centers, exact, columns, rows, halves, constant(frame.shift), frame.scale, frame.metric, slack)
+    ways = None
+    if drift is not None and keeps_bounds(frame.metric, d, k):
+        own, other, _, apart = loosening(drift)
+        ways = send(np.stack([own, other, apart]))
+    frame_of = (constant(frame.shift), frame.scale, frame.metric)
+    return PackedCenters(centers, exact, columns, rows, halves, *frame_of, slack, ways)
 
 
 def padded(count: int, unit: int) -> int:
@@ -66,6 +86,41 @@ def few(d: int, k: int) -> bool:
 def kind(metric: Metric, *arrays: Any) -> str:
     """What names the kernels of a metric and some types."""
     return "_".join(["l1" if metric.l1 else "l2", *(f"f{8 * np.dtype(array).itemsize}" for array in arrays)])
+
+
+def keeps_bounds(metric: Metric, d: int, k: int) -> bool:
+    """Whether they save more than they cost: half precision is fast without, and so are few centres."""
+    return metric.l1 and not few(d, k)
+
+
+def assign(chunk: Chunk, centers: Centers) -> tuple[Array, Array]:
+    """Labels i32 [n], and how many rows were scored, i64 [1]. Bounds into the ledger where rows keep them."""
+    packed, scored = centers.packed, cupy.zeros(1, np.int64)
+    if packed.ways is None or centers.bounds == Bounds.NONE or "upper" not in chunk.rows:
+        scored[:] = len(chunk.X)
+        return nearest(chunk.X, packed), scored
+    used, label = centers.bounds == Bounds.KEEP, chunk.rows["label"].copy()
+    kept = Kept(chunk.rows["upper"], chunk.rows["lower"], packed.ways, used)
+
+    def step(start: int, stop: int) -> None:
+        X, own, bounds = chunk.X[start:stop], label[start:stop], kept.part(start, stop)
+        rest = _unsettled(X, packed, own, bounds) if used else None
+        _score(X, packed, rest, own, bounds)
+        scored[:] += stop - start if rest is None else rest.count
+
+    tiles(len(label), 4 * packed.rows.shape[1] + 28, step)
+    return label, scored
+
+
+def _unsettled(X: Array, packed: PackedCenters, label: Array, kept: Kept) -> tensor.Rest:
+    """Rows whose labels bounds do not settle."""
+    (n, d), bounds = X.shape, (kept.upper, kept.lower, kept.ways[0], kept.ways[1])
+    open_, left = (tensor.Rest(cupy.zeros(1, np.int32), cupy.empty(n, np.int32)) for _ in range(2))
+    launch("settled.list_open", blocks_of(n), (label, *bounds[:2], kept.ways[2], n, *open_[:2]))
+    placed = (packed.shift, packed.scale, packed.rows, packed.rows.shape[1], packed.slack)
+    args = (*tensor.listed(open_), n, X, d, *placed, label, *bounds, left.count, left.row)
+    launch(f"settled.tighten_f{8 * X.dtype.itemsize}", blocks_of(32 * n), args)
+    return left
 
 
 def nearest(X: Array, packed: PackedCenters, kept: tensor.Image | None = None) -> Array:
@@ -88,13 +143,21 @@ def _nearest(
 
     Returns how many rows float32 could not decide, i32 [1], and those that half precision left to it.
     """
-    (n, d), k, pitch = X.shape, packed.exact.shape[1], packed.rows.shape[1]
     rest = None
     if packed.halves is not None:
         image = image or tensor.image(X, packed.halves.plan, packed.shift, packed.scale)
-        rest = tensor.label(image, n, packed.halves, k, label)
+        rest = tensor.label(image, len(X), packed.halves, len(packed.given), label)
         rest = tensor.narrow(image, X, rest, packed.halves, packed.given, label)
+    return _score(X, packed, rest, label), rest
+
+
+def _score(
+    X: Array, packed: PackedCenters, rest: tensor.Rest | None, label: Array, kept: Kept | None = None
+) -> Array:
+    """label i32 [n] <- those of some rows, by float32 scores; how many of them were left to float64, i32 [1]."""
+    (n, d), k, pitch = X.shape, packed.exact.shape[1], packed.rows.shape[1]
     norm, row, limit = cupy.empty(n, np.float32), cupy.empty(n, np.int32), cupy.empty(n, np.float32)
+    bounds = (address(None),) * 4 if kept is None else (kept.upper, kept.lower, kept.ways[0], kept.ways[1])
     doubts, slack, which = cupy.zeros(1, np.int32), packed.slack, (*tensor.listed(rest), n)
     doubt, form, placed = (doubts, row, limit), kind(packed.metric, X.dtype), (packed.shift, packed.scale)
     if rest is None and few(d, k):
@@ -106,11 +169,11 @@ def _nearest(
         launch(f"nearest.prepare_{form}", blocks_of(4 * n), (*which, X, d, *placed, floats, pitch, norm))
         launch(
             f"nearest.score_{kind(packed.metric)}", padded(n, TILE) // TILE,
-            (*which, floats, packed.rows, k, pitch, norm, slack, label, *doubt), shared=STAGES + BESTS,
+            (*which, floats, packed.rows, k, pitch, norm, slack, label, *doubt, *bounds), shared=STAGES + BESTS,
         )  # fmt: skip
     known = (*placed, norm, packed.columns, packed.exact, k, slack)
     launch(f"nearest.recheck_{form}", blocks_of(n), (*which, *doubt, X, d, *known, label))
-    return doubts, rest
+    return doubts
 
 
 def costs(X: Array, centers: Array, label: Array, metric: Metric) -> Array:

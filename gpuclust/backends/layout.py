@@ -70,6 +70,12 @@ class Drift:
         return Drift(self.own + step, self.other + other, self.group + group)
 
 
+def loosening(drift: Drift) -> tuple[np.ndarray, ...]:
+    """own, other [k], group [groups] in float32, and apart [k]: own + other, rounded up."""
+    own, other, group = (way.astype(np.float32) for way in (drift.own, drift.other, drift.group))
+    return own, other, group, ((drift.own + drift.other) * (1 + 2.0**-18)).astype(np.float32)
+
+
 def divides(d: int, rows: int) -> bool:
     """Whether rows without bounds are labelled by the cell that they lie in."""
     return d <= AXES and rows >= DIVIDED_FROM

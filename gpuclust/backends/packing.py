@@ -13,7 +13,7 @@ from .kernels.scores import PackedCenters
 from .kernels.short import LENGTH
 from .kernels.short_abs import MOST, ROUNDED, TYPICAL
 from .kernels.tile import PANEL, WIDE
-from .layout import Drift, Layout
+from .layout import Drift, Layout, loosening
 from .metric import Metric
 
 SHORT_FROM: Final = 32  # centres from which on a first look in 16-bit integers is taken
@@ -131,9 +131,3 @@ def _shortened_abs(placed: np.ndarray, real: np.ndarray) -> Shortened:
 def _twice(numbers: np.ndarray) -> np.ndarray:
     """Every number as two i16 in 32 bits."""
     return np.repeat(numbers.astype(np.int16)[..., None], 2, axis=-1).view(np.int32)[..., 0]
-
-
-def loosening(drift: Drift) -> tuple[np.ndarray, ...]:
-    """own, other [k], group [groups] in float32, and apart [k]: own + other, rounded up."""
-    own, other, group = (way.astype(np.float32) for way in (drift.own, drift.other, drift.group))
-    return own, other, group, ((drift.own + drift.other) * (1 + 2.0**-18)).astype(np.float32)

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from .frame import Frame
 from .kernels import csr, csr_assign, csr_trials
 from .kernels.gather import WIDTH
-from .layout import Drift
-from .packing import alias, loosening
+from .layout import Drift, loosening
+from .packing import alias
 from .threads import run
 
 

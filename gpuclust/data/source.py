@@ -14,6 +14,7 @@ import numpy as np
 from ..backends.base import Array, Backend, Chunk
 from ..backends.frame import Frame
 from ..backends.layout import Layout, group_count
+from ..backends.metric import Metric
 from ..backends.statistics import Statistic
 
 S = TypeVar("S", bound=Statistic)
@@ -134,14 +135,14 @@ class Source(ABC):
     def layout(self, centers: np.ndarray) -> Layout:
         """Centres in as many groups as have bounds of their own: only dense rows on the CPU keep those."""
         k, d = centers.shape
-        groups = group_count(k, d, self.dtype.itemsize) if self.backend.keeps_bounds and not self.sparse else 1
+        groups = group_count(k, d, self.dtype.itemsize) if self.backend.groups_bounds and not self.sparse else 1
         if self.bound_bytes is not None:
             groups = max(1, min(groups, self.bound_bytes // (4 * self.n_rows)))
         return Layout.build(centers, groups)
 
-    def allocate_bounds(self, groups: int) -> None:
+    def allocate_bounds(self, groups: int, metric: Metric) -> None:
         """What a row keeps between iterations: bounds to its own centre, to all others, to each of several groups."""
-        if self.backend.keeps_bounds:
+        if self.backend.keeps_bounds(metric):
             self.allocate("upper", np.float32, 0)
             self.allocate("lower", np.float32, 0)
             self.allocate("lowers", np.float32, 0, groups if groups > 1 else 0)

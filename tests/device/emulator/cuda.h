@@ -331,6 +331,7 @@ inline uint32_t __ballot_sync(uint32_t mask, int vote, LINE) {
     for (int lane = 0; lane < 32; lane++) votes |= (uint32_t)(emulator::posted<int>(lane) != 0) << lane;
     return votes;
 }
+inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
 inline int __all_sync(uint32_t mask, int vote, LINE) { return __ballot_sync(mask, vote, line) == 0xffffffffu; }
 
 template <class T>

@@ -43,6 +43,27 @@ __device__ __forceinline__ float add_term(float sum, float x, float c) {
     return L1 ? sum + fabsf(t) : fmaf(t, t, sum);
 }
 
+// What rows keep between iterations, null where they do not: bounds to their own centre and to all others, less and more
+// the ways that these have gone. See `kernels.bounds`.
+struct Kept {
+    float* upper;  // [n]
+    float* lower;  // [n]
+    const float* own;    // [k]: each centre's way
+    const float* other;  // [k]: that of the fastest other one
+};
+#define KEPT float *upper, float *lower, const float *own, const float *other
+#define THE_KEPT (Kept{upper, lower, own, other})
+#define UP (1.0f + 0x1p-20f)  // outward rounding
+#define DOWN (1.0f - 0x1p-20f)
+__device__ __forceinline__ float since_upper(float bound, float way) {
+    const float kept = bound - way * DOWN;
+    return kept + fabsf(kept) * 0x1p-22f;
+}
+__device__ __forceinline__ float since_lower(float bound, float way) {
+    return (fmaxf(bound, 0.0f) + way * DOWN) * DOWN;
+}
+__device__ __forceinline__ float now_lower(float kept, float way) { return fmaxf(kept - way * UP, 0.0f) * DOWN; }
+
 struct Doubt {  // rows that `recheck` decides
     int32_t* count;
     int32_t* row;   // [n], as they are numbered in the list
@@ -52,10 +73,15 @@ struct Doubt {  // rows that `recheck` decides
 // Label of the i-th row listed, or an entry for `recheck`. NaN makes every comparison false: such rows are rechecked.
 template <bool L1>
 __device__ __forceinline__ void decide(
-    Listed list, int64_t i, float one, float two, int at, float norm, float slack, int32_t* label, Doubt doubt) {
-    const float best = most(L1 ? one : sqrtf(one), norm, slack);
-    const bool near = best < FAR;
-    if (near && least(L1 ? two : sqrtf(two), norm, slack) > best) {
+    Listed list, int64_t i, float one, float two, int at, float norm, float slack, int32_t* label, Doubt doubt,
+    Kept kept) {
+    const float best = most(L1 ? one : sqrtf(one), norm, slack), next = least(L1 ? two : sqrtf(two), norm, slack);
+    const bool near = best < FAR, certain = near && next > best;
+    if (kept.upper) {  // none for a row in doubt
+        kept.upper[list[i]] = certain ? since_upper(best, kept.own[at]) : INFINITY;
+        kept.lower[list[i]] = certain ? since_lower(next, kept.other[at]) : 0.0f;
+    }
+    if (certain) {
         label[list[i]] = at;
     } else {
         const int32_t entry = atomicAdd(doubt.count, 1);

@@ -56,7 +56,7 @@ __device__ __forceinline__ void score(
         }
         if (i >= n) continue;
         norm[i] = length<true>(size, d);
-        decide<true>(Listed{nullptr, nullptr, n}, i, one, two, at, norm[i], slack, label, doubt);
+        decide<true>(Listed{nullptr, nullptr, n}, i, one, two, at, norm[i], slack, label, doubt, Kept{});
     }
 }
 

@@ -82,8 +82,8 @@ __device__ __forceinline__ double cut(double& value, double& error, double ancho
     return piece;
 }
 
-// 2^bits lanes SPAN entries by as many columns. delta f64 [k, K, d + 1], column d is the mass; magic f64 [K, d + 1]. `end`
-// is the number of entries.
+// 2^bits lanes SPAN entries by as many columns. delta f64 [k, K, d + 1], column d is the mass; magic f64 [K, d + 1].
+// `end` is the number of entries.
 template <class T, bool WEIGHTED>
 __device__ __forceinline__ void sum_moves(
     const int32_t* row, const int32_t* group, const int32_t* end, const T* X, const double* weight, int64_t d,

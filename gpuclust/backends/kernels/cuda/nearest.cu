@@ -108,7 +108,7 @@ __device__ __forceinline__ void merge(float& one, float& two, int& at, float oth
 template <bool L1>
 __device__ __forceinline__ void score(
     Listed list, const float* rows, const float* centers, int k, int pitch, const float* norm, float slack,
-    int32_t* label, Doubt doubt) {
+    int32_t* label, Doubt doubt, Kept kept) {
     const int64_t row0 = (int64_t)blockIdx.x * TILE;
     if (row0 >= list.size()) return;
     SHARED(float, stages);
@@ -190,7 +190,7 @@ __device__ __forceinline__ void score(
             int index = at[i * 256];
             merge(best, second, index, shared_one[r], shared_two[r], shared_at[r]);
             if (row0 + r < list.size())
-                decide<L1>(list, row0 + r, best, second, index, norm[row0 + r], slack, label, doubt);
+                decide<L1>(list, row0 + r, best, second, index, norm[row0 + r], slack, label, doubt, kept);
         }
     }
 }
@@ -198,9 +198,9 @@ __device__ __forceinline__ void score(
 #define SCORE(name, L1)                                                                                            \
     extern "C" __global__ void __launch_bounds__(256, 2) name(                                                     \
         LISTED, const float* rows, const float* centers, int64_t k, int64_t pitch, const float* norm, float slack, \
-        int32_t* label, int32_t* doubts, int32_t* doubt_row, float* doubt_limit) {                                 \
+        int32_t* label, int32_t* doubts, int32_t* doubt_row, float* doubt_limit, KEPT) {                           \
         score<L1>(THE_LIST, rows, centers, (int)k, (int)pitch, norm, slack, label,                                 \
-                  Doubt{doubts, doubt_row, doubt_limit});                                                          \
+                  Doubt{doubts, doubt_row, doubt_limit}, THE_KEPT);                                                \
     }
 SCORE(score_l1, true)
 SCORE(score_l2, false)
