@@ -149,6 +149,38 @@ def test_labels_by_wgmma(rng, shape):
         check_labels(*rows_and_centers(rng, kind, *shape, np.float32), Metric.EUCLIDEAN)
 
 
+def check_bounds(rng, n, k, d, dtype):
+    """Labels while the centres move; rows that bounds settle are not scored. How many were, step by step."""
+    from gpuclust.backends import cuda_labels, cuda_memory
+    from gpuclust.backends.base import Bounds, Centers, Chunk
+    from gpuclust.backends.layout import Drift, Layout
+
+    centers = rng.normal(size=(k, d)) + 8 * rng.integers(0, 3, (k, 1))
+    near = centers[rng.integers(0, k, n)] + rng.exponential(size=(n, 1)) * rng.normal(size=(n, d))
+    X, frame = near.astype(dtype), Frame.around(centers, dtype, Metric.MANHATTAN)
+    layout, scored = Layout.build(centers, 1), []
+    rows = {"label": np.full(n, -1, np.int32), "upper": np.zeros(n, np.float32), "lower": np.zeros(n, np.float32)}
+    chunk = Chunk(cuda_memory.send(X), None, 0, {name: cuda_memory.send(column) for name, column in rows.items()})
+    drift, bounds = Drift.none(layout), Bounds.MAKE
+    for way in (0, 0, 1e-7, 0.01, 0.01, 0.05, 0.05, 0.3, 0):  # the last bounds of a row may be some steps old
+        moved = centers + way * rng.normal(size=(k, d)) * rng.integers(0, 2, (k, 1))
+        drift, centers = drift.after(centers, moved, float(frame.scale), layout, Metric.MANHATTAN), moved
+        given = cuda_memory.send(centers)
+        label, count = cuda_labels.assign(chunk, Centers(given, cuda_labels.pack(given, frame, drift), frame, layout, bounds))
+        np.testing.assert_array_equal(label.get(), direct_labels(X, centers, True))
+        chunk.rows["label"][:] = label
+        scored.append(count.item())
+        bounds = Bounds.KEEP
+    return scored
+
+
+@pytest.mark.usefixtures("schedule")
+@pytest.mark.parametrize("shape", [(1, 65, 1), (700, 70, 3), (300, 140, 33), (129, 200, 70)], ids=str)
+def test_bounds_settle_rows_of_centers_that_move(rng, shape, dtype):
+    scored = check_bounds(rng, *shape, dtype)
+    assert scored[0] == shape[0] and scored[1] <= 0.1 * shape[0] and sum(scored[1:4]) < 0.5 * 3 * shape[0]
+
+
 @pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("metric", METRICS)
 def test_rows_that_are_not_finite_have_no_label(rng, metric, dtype):
@@ -537,6 +569,13 @@ FAULTS = {
     "costs of rows not yet staged": ("costs", "            }\n            __syncthreads();\n", "            }\n"),
     "costs of rows staged over others": ("costs", "            __syncthreads();\n            for (int e", "            for (int e"),
     "costs of staged rows behind the last one": ("costs", "if (f < deep && row0 + r < n)", "if (f < deep)"),
+    "bounds that are worn": ("settled", "> apart[own]", "> 0.0f"),
+    "ways of others forgotten": ("bounds.cuh", "fmaxf(kept - way * UP, 0.0f)", "fmaxf(kept, 0.0f)"),
+    "ways of others counted twice": ("bounds.cuh", "(fmaxf(bound, 0.0f) + way * DOWN)", "(fmaxf(bound, 0.0f) + 3.0f * way)"),
+    "lower bounds of the nearest": ("bounds.cuh", "since_lower(next, kept.other[at])", "since_lower(1.2f * next, kept.other[at])"),
+    "distances of some lanes": ("settled", "int step = 16; step; step >>= 1", "int step = 8; step; step >>= 1"),
+    "open rows in one place": ("settled", "__popc(those & ((1u << lane) - 1))", "0"),
+    "the last open rows": ("settled", "const bool open = i < n &&", "const bool open = i + 1 < n &&"),
     "a term fused": ("common.cuh", "return cost + (L1 ? fabs(t) : t * t);", "return L1 ? cost + fabs(t) : fma(t, t, cost);"),
     "rows that stay": ("moves", "return now != before && now >= 0;", "return now >= 0;"),
     "a block's first place": ("moves", "entered[r] + (room ? own[now[i]] : 0)", "entered[r]"),
@@ -625,6 +664,8 @@ def exercise(machine, rng, where):
                     check_trials(X, rng.integers(0, 2, n) * rng.uniform(0, 3, n), centers[:6], metric)
                 elif where in ("common.cuh", "costs"):
                     check_costs(X, centers, label, metric)
+        if where in ("settled", "bounds.cuh"):
+            check_bounds(rng, n, max(k, 65), d, np.float32)
         if where in HALVES:
             check_far_centers(rng)
         elif where == "scan":
