@@ -62,8 +62,8 @@ class Backend(ABC):
     selects: bool  # whether there is `middles`; elsewhere medians are searched in brackets
 
     @abstractmethod
-    def keeps_bounds(self, metric: Metric) -> bool:
-        """Whether assignments read and write bounds of rows."""
+    def keeps_bounds(self, metric: Metric, k: int, d: int) -> bool:
+        """Whether assignments to k centres of d features read and write bounds of rows."""
 
     @property
     def members(self) -> tuple[Backend, ...]:

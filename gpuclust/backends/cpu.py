@@ -102,7 +102,7 @@ class CPUBackend(Backend):
     groups_bounds: bool = True
     selects: bool = True
 
-    def keeps_bounds(self, metric: Metric) -> bool:
+    def keeps_bounds(self, metric: Metric, k: int, d: int) -> bool:
         return True
 
     def upload(self, rows: Any, dtype: Any) -> Array:

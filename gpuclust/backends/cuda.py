@@ -65,8 +65,8 @@ class CUDABackend(Backend):
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", ",".join(f"cuda:{index}" for index in (self.index, *self.peers)))
 
-    def keeps_bounds(self, metric: Metric) -> bool:
-        return metric.l1
+    def keeps_bounds(self, metric: Metric, k: int, d: int) -> bool:
+        return labels.keeps_bounds(metric, k, d)
 
     @property
     def members(self) -> tuple[Backend, ...]:
@@ -191,8 +191,13 @@ class CUDABackend(Backend):
     @on_device
     def place(self, chunk: Chunk, centers: Centers, medians: bool) -> Placement:
         if medians:
-            return cuda_place.place(chunk, centers, self.block_rows)
-        return super().place(chunk, centers, medians)
+            found = cuda_place.place(chunk, centers, self.block_rows)
+        else:
+            found = super().place(chunk, centers, medians)
+        if np.isnan(found.cost.total.hi):  # of a row, or of costs that overflow; bounds settle labels of rows unread
+            lacking = moves.count(labels.nearest(chunk.X, centers.packed), None, len(centers.given)).get()[-1]
+            moves.check_labels(int(lacking))
+        return found
 
     @on_device
     def scatter(self, chunk: Chunk, k: int, magic: np.ndarray) -> np.ndarray:

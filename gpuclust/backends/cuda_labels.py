@@ -67,7 +67,7 @@ def pack(centers: Array, frame: Frame, drift: Drift | None = None) -> PackedCent
     slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
     halves = None if frame.metric.l1 or padded(d, 64) >= tensor.WIDEST else tensor.halves(centers, frame, shift)
     ways = None
-    if drift is not None and keeps_bounds(frame.metric, d, k):
+    if drift is not None and keeps_bounds(frame.metric, k, d):
         own, other, _, apart = loosening(drift)
         ways = send(np.stack([own, other, apart]))
     frame_of = (constant(frame.shift), frame.scale, frame.metric)
@@ -88,7 +88,7 @@ def kind(metric: Metric, *arrays: Any) -> str:
     return "_".join(["l1" if metric.l1 else "l2", *(f"f{8 * np.dtype(array).itemsize}" for array in arrays)])
 
 
-def keeps_bounds(metric: Metric, d: int, k: int) -> bool:
+def keeps_bounds(metric: Metric, k: int, d: int) -> bool:
     """Whether they save more than they cost: half precision is fast without, and so are few centres."""
     return metric.l1 and not few(d, k)
 

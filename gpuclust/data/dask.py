@@ -126,9 +126,9 @@ class DaskSource(Source):
         self._asked("allocate", name, dtype, fill, width)
         self._remember("allocate", name, dtype, fill, width)
 
-    def allocate_bounds(self, groups: int, metric: Metric) -> None:
-        self._asked("allocate_bounds", groups, metric)
-        self._remember("allocate_bounds", groups, metric)
+    def allocate_bounds(self, k: int, groups: int, metric: Metric) -> None:
+        self._asked("allocate_bounds", k, groups, metric)
+        self._remember("allocate_bounds", k, groups, metric)
 
     def keep(self, frame: Frame) -> None:
         """Not told again to a holder that takes the place of a lost one: it does without."""

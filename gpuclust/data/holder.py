@@ -195,9 +195,9 @@ class Holder:
         for source in self._views[view]:
             source.allocate(name, dtype, fill, width)
 
-    def allocate_bounds(self, view: int, groups: int, metric: Metric) -> None:
+    def allocate_bounds(self, view: int, k: int, groups: int, metric: Metric) -> None:
         for source in self._views[view]:
-            source.allocate_bounds(groups, metric)
+            source.allocate_bounds(k, groups, metric)
 
     def keep(self, view: int, frame: Frame) -> None:
         for source in self._views[view]:

@@ -140,9 +140,9 @@ class Source(ABC):
             groups = max(1, min(groups, self.bound_bytes // (4 * self.n_rows)))
         return Layout.build(centers, groups)
 
-    def allocate_bounds(self, groups: int, metric: Metric) -> None:
+    def allocate_bounds(self, k: int, groups: int, metric: Metric) -> None:
         """What a row keeps between iterations: bounds to its own centre, to all others, to each of several groups."""
-        if self.backend.keeps_bounds(metric):
+        if self.backend.keeps_bounds(metric, k, self.n_features):
             self.allocate("upper", np.float32, 0)
             self.allocate("lower", np.float32, 0)
             self.allocate("lowers", np.float32, 0, groups if groups > 1 else 0)

@@ -69,7 +69,7 @@ class Mean:
         k, d = centers.shape
         layout = source.layout(centers)
         source.allocate("label", np.int32, -1)
-        source.allocate_bounds(layout.groups, Metric.EUCLIDEAN)
+        source.allocate_bounds(k, layout.groups, Metric.EUCLIDEAN)
         source.keep(frame)
         sums = np.zeros((k, *frame.magic.shape))
         centers = np.ascontiguousarray(centers, np.float64)
@@ -94,7 +94,7 @@ class Mean:
             again = backend.means(self._relocate(source, old, found.sums, empty), old, self.origin)
             centers, shift = again.centers, again.shift
         pruning, drift = params.pruning.after(found.moved, delta.scored, source.n_rows), Drift.none(self.layout)
-        if backend.keeps_bounds(Metric.EUCLIDEAN) and pruning.bounds == Bounds.KEEP:
+        if backend.keeps_bounds(Metric.EUCLIDEAN, *params.centers.shape) and pruning.bounds == Bounds.KEEP:
             drift = self._moved(params, centers)
             if drift.other.max() > WORN * np.sqrt(self.frame.largest):
                 pruning, drift = pruning.anew(), Drift.none(self.layout)
@@ -111,8 +111,8 @@ class Mean:
     def report(self, backend: Backend, params: Means) -> Means:
         """The parameters as the user gets them: centres on the host, rounded once to the rows' dtype."""
         rounded = backend.to_host(params.centers).astype(self.dtype).astype(np.float64)
-        drift = self._moved(params, rounded) if backend.keeps_bounds(Metric.EUCLIDEAN) else params.drift
-        return replace(params, centers=rounded, drift=drift)
+        kept = backend.keeps_bounds(Metric.EUCLIDEAN, *rounded.shape)
+        return replace(params, centers=rounded, drift=self._moved(params, rounded) if kept else params.drift)
 
     def _moved(self, params: Means, centers: np.ndarray) -> Drift:
         return params.drift.after(params.centers, centers, float(self.frame.scale), self.layout, Metric.EUCLIDEAN)

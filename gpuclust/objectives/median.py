@@ -79,7 +79,7 @@ class Median:
         k, d = centers.shape
         layout = source.layout(centers)
         source.allocate("label", np.int32, -1)
-        source.allocate_bounds(layout.groups, Metric.MANHATTAN)
+        source.allocate_bounds(k, layout.groups, Metric.MANHATTAN)
         centers = np.ascontiguousarray(centers, np.float64)
         pruning = Pruning.start(layout.groups, k, d, source.n_rows, Metric.MANHATTAN)
         select = source.backend.selects and source.whole is not None

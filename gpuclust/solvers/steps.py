@@ -82,7 +82,7 @@ class MeanUpdate:
 def _seen(batch: Source, centers: np.ndarray) -> Assigned:
     frame = scan(batch)
     batch.allocate("label", np.int32, -1)
-    batch.allocate_bounds(1, Metric.EUCLIDEAN)
+    batch.allocate_bounds(len(centers), 1, Metric.EUCLIDEAN)
     return batch.fold(assign, batch.backend.pack(centers, frame, Layout.build(centers, 1), None))
 
 

@@ -233,21 +233,22 @@ def test_a_row_that_does_not_fit_is_an_error(machine, rng):
 
 @pytest.mark.parametrize("Class", [KMeans, KMedians])
 def test_few_rows_are_decided_by_the_definition(machine, rng, Class):
-    """Half precision leaves few rows, with few candidates; float32 the ones that are as good as ties."""
+    """Half precision leaves few rows, with few candidates; float32 the ones that are as good as ties. In K-Medians all
+    are scored in float32, but those that bounds settle."""
     from gpuclust.backends import cuda_labels, cuda_tensor
 
-    found, undecided, original, narrow = [], [], cuda_labels._nearest, cuda_tensor.narrow
+    found, undecided, original, narrow = [], [], cuda_labels._score, cuda_tensor.narrow
 
-    def counted(X, *args):
-        doubts, rest = original(X, *args)
+    def counted(X, packed, rest, *args):
+        doubts = original(X, packed, rest, *args)
         found.append((doubts.item(), len(X) if rest is None else rest.count.item(), len(X)))
-        return doubts, rest
+        return doubts
 
     def counted_before(rows, X, rest, *args):
         undecided.append(rest.count.item())
         return narrow(rows, X, rest, *args)
 
-    cuda_labels._nearest, cuda_tensor.narrow = counted, counted_before
+    cuda_labels._score, cuda_tensor.narrow = counted, counted_before
     normal, wide = rng.normal(size=(20_000, 16)), rng.choice([-1, 1], (1000, 1024)) + 0.01 * rng.normal(size=(1000, 1024))
     for X, k, most in ((normal, 60, 0.001), (wide, 8, 0.01)):
         X = X.astype(np.float32)
@@ -255,7 +256,7 @@ def test_few_rows_are_decided_by_the_definition(machine, rng, Class):
         fit(X, estimator=Class, init=X[:k], device="cuda", max_iter=2)
         doubts, rest, rows = np.sum(found, axis=0)
         assert doubts < most * rows and rows >= 2 * len(X)
-        assert rest < 0.001 * rows if Class is KMeans else rest == rows
+        assert rest < 0.001 * rows if Class is KMeans else rest >= rows / 2
         assert 0.001 * rows < sum(undecided) < 0.03 * rows if Class is KMeans else not undecided
 
 
@@ -312,20 +313,22 @@ def test_cases_of_this_file_are_independent():
 
 
 @pytest.mark.parametrize("when", [1, 4], ids=["first", "last"])
+@pytest.mark.parametrize("k", [5, 70])
 @pytest.mark.parametrize("estimator", [KMeans, KMedians])
-def test_rows_that_turn_nan_during_a_fit_are_told(machine, rng, estimator, when, monkeypatch):
-    """In whatever pass: nothing outside an array is read for want of a label."""
+def test_rows_that_turn_nan_during_a_fit_are_told(machine, rng, estimator, k, when, monkeypatch):
+    """In whatever pass, and whether bounds settle their labels or not: nothing outside an array is read for want of one."""
     from gpuclust.backends.cuda import CUDABackend
 
-    X = device_array(sys.modules["cupy"], blobs(rng, 300, 4, np.float32))
+    around = rng.normal(0, 9, (70, 4))[np.arange(300) % 70]  # so that bounds settle most
+    X = device_array(sys.modules["cupy"], (around + rng.normal(size=(300, 4))).astype(np.float32))
     machine.fenced, packs, pack = True, [], CUDABackend.pack
 
     def spoiled(self, *args):
         packs.append(1)
         if len(packs) == when:
-            X[7] = float("nan")
+            X[107] = float("nan")
         return pack(self, *args)
 
     monkeypatch.setattr(CUDABackend, "pack", spoiled)
     with pytest.raises(ValueError, match="1 rows hold NaN or infinity that was not there at the first read"):
-        fit(X, estimator=estimator, init=X[:5].get(), device="cuda", max_iter=3, tol=0)
+        fit(X, estimator=estimator, init=X[:k].get(), device="cuda", max_iter=3, tol=0)
