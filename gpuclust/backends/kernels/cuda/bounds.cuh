@@ -43,11 +43,11 @@ __device__ __forceinline__ float add_term(float sum, float x, float c) {
     return L1 ? sum + fabsf(t) : fmaf(t, t, sum);
 }
 
-// What rows keep between iterations, null where they do not: bounds to their own centre and to all others, less and more
-// the ways that these have gone. See `kernels.bounds`.
+// What rows keep between iterations, null where they do not: bounds to their own centre, less the way that it has gone,
+// and to all others, more the way of the fastest one. See `kernels.bounds`.
 struct Kept {
-    float* upper;  // [n]
-    float* lower;  // [n]
+    float* upper;        // [n]
+    float* lower;        // [n]
     const float* own;    // [k]: each centre's way
     const float* other;  // [k]: that of the fastest other one
 };
