@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from .record import Recorder, parser
 from .tables import markdown
@@ -190,12 +191,11 @@ def quality(X: Any, init: Any, centers: np.ndarray, labels: Any, l1: bool) -> di
     Labels are held against the centres that the contestant returned: one that returns labels of the centres before the
     last update gets a share below 1 for that, too.
     """
-    rows = X[:SAMPLE].get().astype(np.float64)
-    best, at = np.full(len(rows), np.inf), np.zeros(len(rows), np.int64)
-    for j, center in enumerate(np.asarray(centers, np.float64)):
-        cost = np.abs(rows - center).sum(1) if l1 else ((rows - center) ** 2).sum(1)
-        near = cost < best
-        best[near], at[near] = cost[near], j
+    rows, centers = X[:SAMPLE].get().astype(np.float64), np.asarray(centers, np.float64)
+    scores = cdist(rows, centers, "cityblock") if l1 else (centers**2).sum(axis=1) - 2 * rows @ centers.T
+    at = scores.argmin(axis=1)
+    apart = rows - centers[at]
+    best = (np.abs(apart) if l1 else apart**2).sum(axis=1)
     named = None
     if labels is not None:
         first = labels[:SAMPLE]
@@ -221,7 +221,7 @@ def contests(
                 init = X[: case.k].get()
                 took, found = milliseconds(cupy, functools.partial(fit, X, init, iterations))
                 times += [took / iterations] if turn else []
-                row |= quality(X, init, *found, case.l1)
+            row |= quality(X, init, *found, case.l1)
             yield row | {"ms": float(np.median(times)), "runs": times}
         except Exception as error:  # whatever a peer raises: it is not installed, or cannot do this
             yield row | {"failed": f"{type(error).__name__}: {error}"[:300]}

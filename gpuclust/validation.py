@@ -179,7 +179,11 @@ def on_device(X: Any) -> Any:
         return None
     import cupy
 
-    return cupy.asarray(X) if hasattr(X, "__cuda_array_interface__") else cupy.from_dlpack(X)
+    out = cupy.asarray(X) if hasattr(X, "__cuda_array_interface__") else cupy.from_dlpack(X)
+    if cupy.cuda.runtime.getDeviceCount() > 1:  # streams of another device do not wait for those of its own
+        with out.device:
+            cupy.cuda.get_current_stream().synchronize()
+    return out
 
 
 def _dlpack_on_cuda(X: Any) -> bool:

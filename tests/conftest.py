@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import sys
 import tempfile
@@ -16,6 +17,12 @@ from numba.core.caching import IndexDataCacheFile
 from gpuclust.backends import cpu, cpu_ranks, threads
 
 pytest.register_assert_rewrite("laws.runs")
+
+
+def pytest_addoption(parser):
+    """Without pytest-timeout its setting is no mistake: a machine with a GPU has the packages that it has."""
+    if importlib.util.find_spec("pytest_timeout") is None:
+        parser.addini("timeout", "seconds of a test; pytest-timeout is not installed")
 
 
 def one_at_a_time(method):

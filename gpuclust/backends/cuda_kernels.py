@@ -43,6 +43,11 @@ def launch(
         _function(name, cupy.cuda.Device().id)(grid, (threads,), tuple(args), shared_mem=shared)
 
 
+def registers(name: str) -> int:
+    """What a thread of the kernel begins with."""
+    return int(_function(name, cupy.cuda.Device().id).num_regs)
+
+
 def blocks_of(threads: int) -> int:
     """Blocks for so many threads, or for as many as it takes to fill a device."""
     return min(-(-threads // (32 * WARPS)), MOST_BLOCKS)

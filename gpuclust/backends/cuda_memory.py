@@ -77,8 +77,24 @@ def place(rows: Any, dtype: Any) -> Array:
         return out
     needed = rows.size * np.dtype(dtype).itemsize
     if rows.device != cupy.cuda.Device():
-        rows = reserve(rows.copy, needed, len(rows))  # `copy` crosses to the current device
+        rows = _crossed(rows, needed)
     return reserve(lambda: cupy.ascontiguousarray(rows, dtype), needed, len(rows))
+
+
+def _crossed(rows: Array, needed: int) -> Array:
+    """Rows of another device on the current one.
+
+    Of rows that are not contiguous `ndarray.copy` makes a copy over there first, and neither waits until it is made
+    nor keeps it until it has crossed.
+    """
+    if rows.flags.c_contiguous:
+        return reserve(rows.copy, needed, len(rows))
+    with rows.device:
+        whole = reserve(lambda: cupy.ascontiguousarray(rows), rows.nbytes, len(rows))
+        cupy.cuda.get_current_stream().synchronize()
+    out = reserve(whole.copy, needed, len(rows))
+    cupy.cuda.get_current_stream().synchronize()
+    return out
 
 
 def reserve(make: Callable[[], R], needed: int, rows: int) -> R:

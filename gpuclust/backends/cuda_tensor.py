@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import cupy
 import numpy as np
 
-from .cuda_kernels import address, attribute, blocks_of, launch, target
+from .cuda_kernels import address, attribute, blocks_of, launch, registers, target
 from .cuda_memory import constant, free_bytes
 from .frame import Frame
 from .statistics import Array
@@ -20,6 +20,7 @@ MOST: Final = 8  # candidates of a row that `candidates.cu` compares
 LISTS: Final = (20 + 4 * MOST) * TILE  # bytes of shared memory beside its tiles
 HOPPER_STAGES: Final = 4  # tiles that are under way at once, by `wgmma`
 BARRIERS: Final = 8 * (2 * HOPPER_STAGES + 4)  # bytes beside them
+HOPPER_REGISTERS: Final = 168  # of a thread at first: what those that copy give back is what the others ask for
 WIDEST: Final = (1 << 17) - 32  # features from which on half precision decides nothing, see `edge` in tensor.cuh
 
 
@@ -95,7 +96,11 @@ def _resident(made: Plan, room: int) -> Plan:
 def here(d: int) -> Plan:
     """For the current device."""
     device = cupy.cuda.Device().id
-    return plan(d, attribute(device, "MaxSharedMemoryPerBlockOptin"), target(device))
+    shared = attribute(device, "MaxSharedMemoryPerBlockOptin")
+    made = plan(d, shared, target(device))
+    if made.hopper and registers("hopper.score") != HOPPER_REGISTERS:
+        return plan(d, shared, "sm_90")  # of another compiler: threads would wait for registers for ever
+    return made
 
 
 def halves(centers: Array, frame: Frame, shift: Array) -> Halves:

@@ -52,6 +52,21 @@ def diagnose(index: int) -> Problem | None:
         return Problem(
             f"NVRTC, which compiles the kernels, cannot be loaded ({error}); {install(driver)}.", gpu_visible=True
         )
+    return _trial(cupy, index, driver)
+
+
+def _trial(cupy: Any, index: int, driver: int | None) -> Problem | None:
+    """What a first kernel of CuPy's own comes to: it needs CUDA's headers, a context, and some memory."""
+    try:
+        with cupy.cuda.Device(index):
+            cupy.arange(1)
+    except Exception as error:  # CuPy's own types, and those of the compiler
+        text = str(error).strip()
+        if "headers" in text or "cannot open source file" in text:
+            text = f"CuPy does not find CUDA's headers; {install(driver)}, which brings them."
+        else:
+            text = f"a first kernel fails on cuda:{index} ({type(error).__name__}: {text[:300]})."
+        return Problem(text, gpu_visible=True)
     return None
 
 

@@ -34,6 +34,8 @@ NAMES = [
     *FUNCTIONS,
     *(f"ndarray.{name}" for name in METHODS + ATTRIBUTES),
     "RawModule",
+    "RawKernel.max_dynamic_shared_size_bytes",
+    "RawKernel.num_regs",
     "add.at",
     "cuda.Device",
     "cuda.Device.attributes",
@@ -235,13 +237,15 @@ class ndarray:
     def copy(self):
         """The one operation that crosses devices."""
         if self._device != self.machine.current:
+            if not self._a.flags.c_contiguous:  # CuPy's first copy, over there, is not waited for
+                raise ValueError("rows that are not contiguous copied from another device")
             self.machine.count("copies")
             if self.machine.order:
                 self.machine.order.copied(self._allocation, self.machine.current)
         return wrap(self._a.copy())
 
     @np.errstate(all="ignore")
-    def astype(self, dtype, copy=True):
+    def astype(self, dtype, *, copy=True):
         return wrap(own(self).astype(dtype, copy=copy), self)
 
     @property
@@ -291,6 +295,8 @@ quietly = np.errstate(all="ignore")  # a GPU makes inf and NaN without a word
 def wrap(value, *sources):
     """`value` as a device array: a view of one of `sources` or new memory."""
     a = np.asarray(value)
+    if a.dtype.kind not in "biuf" or a.dtype.itemsize > 8 or not a.dtype.isnative:
+        raise TypeError(f"Unsupported dtype {a.dtype}")
     for source in sources:
         if np.may_share_memory(a, source._a) and a.size:
             return ndarray(a, source._allocation, source._device)
@@ -372,7 +378,7 @@ class Stream:
     """Copies land when something waits for them: until then the memory holds garbage, and what they read may change."""
 
     def __init__(self, non_blocking=False):
-        self._copies, self._landed = [], 0
+        self._copies, self._landed, self._kernels = [], 0, not non_blocking
 
     def copy_later(self, there, host):
         if not Pinned.holds(host.ctypes.data):
@@ -401,6 +407,8 @@ class Stream:
 
     def synchronize(self):
         self.land(len(self._copies))
+        if ndarray.machine.order and self._kernels:
+            ndarray.machine.order.waited(ndarray.machine.current)
 
 
 class Event:
@@ -469,6 +477,8 @@ class RawModule:
     functions: ClassVar[dict[tuple[str, str], Kernel]] = {}
 
     def __init__(self, *, path):
+        if type(path) is not str:
+            raise TypeError("Argument 'path' has incorrect type")
         data = Path(path).read_bytes()
         program = json.loads(data.removesuffix(b"\0"))
         virtual = any(option.startswith("-arch=compute") for option in program["options"])
@@ -482,7 +492,7 @@ class RawModule:
 
 
 class Kernel:
-    max_dynamic_shared_size_bytes = 48 << 10
+    max_dynamic_shared_size_bytes, num_regs = 48 << 10, 168
 
     def __init__(self, module, name):
         self._module, self._name = module, name
@@ -491,6 +501,8 @@ class Kernel:
         machine = ndarray.machine
         if shared_mem > min(self.max_dynamic_shared_size_bytes, machine.shared):
             raise ValueError("CUDA_ERROR_INVALID_VALUE: more shared memory than was asked for")
+        if type(grid) is not tuple or type(block) is not tuple or grid[0] >= 1 << 31 or max(grid[1:], default=1) >= 1 << 16:
+            raise ValueError(f"CUDA_ERROR_INVALID_VALUE: blocks {grid} of {block} threads")
         if any(isinstance(arg, np.ndarray) for arg in args):
             raise TypeError("Unsupported type numpy.ndarray: a host array was passed to a kernel")
         machine.launches.append(self._name)
@@ -554,7 +566,7 @@ def _bincount(x, weights=None, minlength=None):
     return wrap(np.bincount(own(x)[::-1], heavy, minlength=minlength))
 
 
-def _cumsum(a, dtype=None):
+def _cumsum(a, *, dtype=None):
     return wrap(np.cumsum(own(a), dtype=dtype))
 
 

@@ -12,6 +12,7 @@ import gpuclust
 from gpuclust import DeviceFallbackWarning, DeviceUnavailableError, KMeans
 from gpuclust.backends import diagnosis, select
 
+from . import fakecupy
 from .conftest import fresh_choice
 
 
@@ -149,6 +150,17 @@ def test_what_is_compiled_for(machine, monkeypatch, own, known, expected):
     assert len(KMeans(2, init=X[:2], device="cuda").fit(X).labels_) == 6
 
 
+def test_a_compiler_that_spreads_registers_otherwise(machine, monkeypatch):
+    """The kernel for Hopper would wait for registers that nobody gives."""
+    X = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
+    labels = KMeans(5, init=X[:5], device="cuda").fit(X).labels_
+    assert "score" in machine.launches and "score_64" not in machine.launches
+    monkeypatch.setattr(fakecupy.Kernel, "num_regs", 160)
+    machine.launches.clear()
+    np.testing.assert_array_equal(KMeans(5, init=X[:5], device="cuda").fit(X).labels_, labels)
+    assert "score" not in machine.launches and "score_64" in machine.launches
+
+
 def test_an_nvrtc_that_knows_nothing_old_enough(machine, monkeypatch):
     from gpuclust.backends import cuda_kernels
 
@@ -162,6 +174,24 @@ def test_no_nvrtc(machine, monkeypatch):
     monkeypatch.setattr(sys.modules["cupy"].cuda.nvrtc, "getVersion", staticmethod(fail("libnvrtc.so.13 not found")))
     with pytest.raises(DeviceUnavailableError, match="NVRTC, which compiles the kernels, .*libnvrtc.so.13 not found"):
         select.select("cuda")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("Failed to find CUDA headers. Please install"), r"does not find CUDA's headers; pip install 'gpuclust\["),
+        (MemoryError("Out of memory allocating 512 bytes"), "a first kernel fails on cuda:0 .MemoryError: Out of memory"),
+    ],
+)
+def test_a_gpu_on_which_nothing_runs(machine, monkeypatch, error, words):
+    def broken(*args):
+        raise error
+
+    monkeypatch.setattr(sys.modules["cupy"], "arange", broken)
+    with pytest.raises(DeviceUnavailableError, match=words):
+        select.select("cuda")
+    with pytest.warns(DeviceFallbackWarning, match=words):
+        assert select.select("auto").backend.name == "cpu"
 
 
 SEVERAL = [[], ["cpu"], ["auto"], ["cuda:all"], "cuda:all,cuda:0", "cuda:0,", [0]]

@@ -141,6 +141,28 @@ def test_tiles_of_half_precision_suit_the_multiprocessor(rng, kilobytes, monkeyp
             check_labels(*rows_and_centers(rng, kind, 130, 200, d, np.float32), Metric.EUCLIDEAN)
 
 
+@pytest.mark.usefixtures("device")
+def test_half_precision_decides_most_rows(rng):
+    """Wrong products need not make a wrong label, since what they leave undecided is looked at again."""
+    from gpuclust.backends import cuda_labels, cuda_memory, cuda_tensor
+
+    for d in (16, 32, 64, 200, 385):
+        X, centers = rows_and_centers(rng, "normal", 300, 20, d, np.float32)
+        packed = cuda_labels.pack(cuda_memory.send(centers), Frame.around(centers, X.dtype, Metric.EUCLIDEAN))
+        there, label = cuda_memory.send(X), cuda_memory.send(np.zeros(len(X), np.int32))
+        image = cuda_tensor.image(there, packed.halves.plan, packed.shift, packed.scale)
+        rest = cuda_tensor.label(image, len(X), packed.halves, len(centers), label)
+        assert rest.count.get()[0] < 0.1 * len(X)
+
+
+@pytest.mark.usefixtures("hopper")
+def test_hopper_has_its_own_kernel():
+    from gpuclust.backends import cuda_kernels, cuda_tensor
+
+    assert cuda_kernels.registers("hopper.score") == cuda_tensor.HOPPER_REGISTERS
+    assert cuda_tensor.here(64).hopper
+
+
 @pytest.mark.usefixtures("hopper")
 @pytest.mark.parametrize("shape", [(1, 1, 33), (257, 129, 64), (700, 300, 65), (300, 260, 200), (300, 140, 385)], ids=str)
 def test_labels_by_wgmma(rng, shape):

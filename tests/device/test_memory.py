@@ -8,6 +8,7 @@ import logging
 import operator
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from laws.runs import assert_same_bits, fit
 from gpuclust import DeviceMemoryError, KMeans, KMedians
 
 from . import fakecupy
+from .order import Order
 from .runs import device_array
 
 
@@ -269,6 +271,18 @@ def test_the_second_device(machine, rng):
     assert_same_bits_of_device(fit(there, init=X[:4], device="cuda:1"), model)
 
 
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, 2)], ids=["whole", "strided"])
+def test_rows_of_another_device_are_there_before_they_are_read(machine, rng, rows):
+    """Its streams are not waited for by those of the one that reads them."""
+    cupy, machine.order = sys.modules["cupy"], Order()
+    X = blobs(rng, 300, 4, np.float32)
+    with cupy.cuda.Device(1):
+        there = device_array(cupy, X)
+    model = fit(there[:, rows], init=X[:4, rows], device="cuda:0")
+    reference = fit(X[:, rows], init=X[:4, rows])
+    np.testing.assert_array_equal(model.cluster_centers_, reference.cluster_centers_)
+
+
 def assert_same_bits_of_device(model, reference):
     with sys.modules["cupy"].cuda.Device(1):
         np.testing.assert_array_equal(model.labels_.get(), reference.labels_)
@@ -290,6 +304,10 @@ def test_the_standin_refuses_what_cupy_would_hide(machine):
         lambda: pickle.dumps(a),
         lambda: np.concatenate([a, a]),
         lambda: a[np.array([0, 1])],
+        lambda: a.astype(np.longdouble),
+        lambda: a.astype(np.float32, False),
+        lambda: cupy.cumsum(a, np.float64),
+        lambda: cupy.RawModule(path=Path("a.cubin")),
     ):
         with pytest.raises((TypeError, IndexError)):
             wrong()
@@ -298,6 +316,27 @@ def test_the_standin_refuses_what_cupy_would_hide(machine):
     machine.limit = machine.live + 8
     with pytest.raises(MemoryError):
         cupy.zeros(9)
+
+
+def test_the_standin_refuses_arguments_that_a_gpu_would_take_for_others(machine):
+    from gpuclust.backends import cuda_kernels
+
+    cupy = sys.modules["cupy"]
+    value, parts, single = cupy.zeros(40), cupy.zeros((1, 2)), cupy.zeros(40, np.float32)
+    none = np.uint64(0)
+    for wrong in (
+        (single, none, 40, parts),
+        (value, None, 40, parts),
+        (value, none, True, parts),
+        (value, none, np.int32(40), parts),
+        (value, none, 40.0, parts),
+        (value, none, 40),
+    ):
+        with pytest.raises(TypeError, match="total"):
+            cuda_kernels.launch("totals.total", 1, wrong, shared=128)
+    with pytest.raises(ValueError, match="INVALID_VALUE"):
+        cuda_kernels.launch("totals.total", (1, 1 << 16), (value, none, 40, parts), shared=128)
+    cuda_kernels.launch("totals.total", 1, (value, none, 40, parts), shared=128)
 
 
 def test_the_standin_has_nothing_that_cupy_lacks():

@@ -3,8 +3,8 @@
 import re
 
 import numpy as np
+import pytest
 from laws.cases import blobs
-from matplotlib.figure import Figure as Canvas
 
 from gpuclust import KMeans
 from gpuclust.plotting import CentersHeatmapDisplay, ClusterSizesDisplay, ScatterDisplay
@@ -12,6 +12,8 @@ from gpuclust.reporting import describing, judging, placing, write_report
 from gpuclust.reporting.blocks import Figure
 
 from .runs import device_array
+
+Canvas = pytest.importorskip("matplotlib.figure").Figure
 
 
 def test_rows_on_a_device(cuda, rng):
@@ -27,6 +29,8 @@ def test_rows_on_a_device(cuda, rng):
 
 
 def test_a_report_of_rows_on_a_device(cuda, rng, tmp_path, monkeypatch):
+    for package in ("pandas", "jinja2", "kneed"):
+        pytest.importorskip(package)
     for module in (judging, describing, placing):
         monkeypatch.setattr(module, "picture", lambda draw, size, alt, caption, **how: Figure("", 1, 1, alt, caption))
     X = blobs(rng, 60, 3, np.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from gpuclust import KMeans, KMedians
@@ -20,6 +19,8 @@ from gpuclust.profiling import (
 )
 
 from .runs import device_array
+
+pd = pytest.importorskip("pandas")
 
 
 def test_profiles_of_device_rows(cuda, rng, dtype, monkeypatch):

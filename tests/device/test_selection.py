@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from laws.cases import blobs
 
@@ -11,6 +10,9 @@ from gpuclust import KMeans, KMedians
 from gpuclust.selection import choose_k, stability
 
 from .runs import device_array
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("kneed")
 
 
 @pytest.mark.parametrize("kind", [KMeans, KMedians])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from gpuclust import KMeans, KMedians, save_model
-from gpuclust.serving.batching import Batcher
-from gpuclust.serving.columns import Ask
-from gpuclust.serving.loaded import Loaded
+
+Batcher = pytest.importorskip("gpuclust.serving.batching", exc_type=ImportError).Batcher
+Ask = pytest.importorskip("gpuclust.serving.columns", exc_type=ImportError).Ask
+Loaded = pytest.importorskip("gpuclust.serving.loaded", exc_type=ImportError).Loaded
 
 
 @pytest.mark.parametrize("estimator", [KMeans, KMedians])

@@ -116,7 +116,7 @@ def test_who_takes_the_rows_of_a_lost_worker_may_have_no_gpu_or_get_one(workers,
     X, weight = blobs(rng, 301, 5, np.float32), WEIGHTS["wide"](rng, 301)
     how = {"init": X[:30], "tol": 0, "estimator": estimator}
     alone = fit(X, weight, **how)
-    for at in range(10, 29, 6):
+    for at in range(10, 23, 6):
         calls = itertools.count(1)
         assert_same_bits(fit(one_each(workers, X), weight, device="auto", **how), alone)
         assert next(calls) > at

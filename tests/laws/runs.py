@@ -6,8 +6,7 @@ import os
 import warnings
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import gpuclust
@@ -58,10 +57,11 @@ def write_npy(path, X):
 
 def write_parquet(path, X, weight=None, group=100, **how):
     """Write columns x0, x1, ... (and w) in row groups of `group` rows."""
+    pq = pytest.importorskip("pyarrow.parquet")
     columns = {f"x{f}": X[:, f] for f in range(X.shape[1])}
     if weight is not None:
         columns["w"] = weight
-    pq.write_table(pa.table(columns), path, row_group_size=group, **how)
+    pq.write_table(pytest.importorskip("pyarrow").table(columns), path, row_group_size=group, **how)
     return path
 
 

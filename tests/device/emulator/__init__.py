@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import json
 import mmap
 import os
 import platform
@@ -43,11 +44,13 @@ def library(source):
     """The shared library of a CUDA source; built once, kept in the temporary directory."""
     flags = BRIEF_FLAGS if source in brief else FLAGS
     code = f'#include "{header(flags)}"\n{source}\n'
-    target = kept(f"{digest(source, *flags)}.so")
+    target = kept(f"{digest(source, *flags)}-typed.so")
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent) as work:
             path = Path(work) / "kernels.cpp"
-            path.write_text(code + "\n".join(f"EMULATED({name})" for name in kernels(code)))
+            found = kernels(code)
+            told = f"extern \"C\" const char emulated_kernels[] = {json.dumps(json.dumps(found))};\n"
+            path.write_text(code + told + "\n".join(f"EMULATED({name})" for name in found))
             done = subprocess.run(
                 [compiler(), *flags, "-shared", "-o", f"{work}/kernels.so", str(path)], capture_output=True, text=True
             )
@@ -85,10 +88,16 @@ def header(flags):
 
 
 def kernels(code):
-    """The names of the kernels in preprocessed C++."""
+    """The kernels in preprocessed C++: by name, the types of their parameters."""
     command = [compiler(), "-E", "-P", "-std=c++17", "-x", "c++", "-"]
     text = subprocess.run(command, input=code, capture_output=True, text=True, check=True).stdout
-    return re.findall(r'extern "C" \[\[gnu::used\]\]\s+void\s+(\w+)\s*\(', text)
+    found = re.findall(r'extern "C" \[\[gnu::used\]\]\s+void\s+(\w+)\s*\(([^)]*)\)', text)
+    return {name: [parameter(each) for each in words.split(",")] for name, words in found}
+
+
+def parameter(words):
+    """The type in the declaration of a parameter, without `const` and the parameter's name."""
+    return re.sub(r"\bconst\b|\w+\s*$|\s", "", words)
 
 
 class Module:
@@ -96,6 +105,8 @@ class Module:
 
     def __init__(self, source):
         self._library = library(source)
+        told = ctypes.addressof(ctypes.c_char.in_dll(self._library, "emulated_kernels"))
+        self._kernels = json.loads(ctypes.string_at(told))
 
     def launch(self, name, grid, block, args, shared=0, schedule="forward", seed=1):
         """Launch kernel `name`; arrays are passed by address, Python numbers in 64 bits as CuPy does.
@@ -104,7 +115,15 @@ class Module:
         ------
         EmulatorError
             With the block, the thread and what it did.
+        TypeError
+            If the arguments are not those of the kernel. A GPU would take whatever bytes it is given for them.
         """
+        types = self._kernels[name]
+        if len(types) != len(args):
+            raise TypeError(f"{name} has {len(types)} parameters, {len(args)} were given")
+        for number, (wanted, arg) in enumerate(zip(types, args, strict=True)):
+            if not suits(wanted, arg):
+                raise TypeError(f"{name}: parameter {number} is {wanted}, {getattr(arg, 'dtype', type(arg))} was given")
         boxes = [box(arg) for arg in args]
         pointers = (ctypes.c_void_p * len(boxes))(*(ctypes.addressof(each) for each in boxes))
         message = ctypes.create_string_buffer(256)
@@ -118,6 +137,27 @@ class Module:
 
 def triple(sizes):
     return (ctypes.c_uint * 3)(*(tuple(sizes) + (1, 1, 1))[:3])
+
+
+POINTED = {
+    "float": "f4", "float2": "f4", "float4": "f4", "double": "f8", "int32_t": "i4", "uint32_t": "u4", "int64_t": "i8",
+    "uint64_t": "u8", "uint16_t": "u2", "unsignedchar": "u2",
+}  # fmt: skip
+ALIGNED = {"float2": 8, "float4": 16, "unsignedchar": 16}
+PASSED = {
+    "int64_t": (int, np.int64), "double": (float, np.float64), "float": (np.float32,), "int32_t": (np.int32,),
+    "uint32_t": (np.uint32,), "uint64_t": (np.uint64,),
+}  # fmt: skip
+
+
+def suits(wanted, arg):
+    """Whether CuPy passes an argument as a kernel's parameter wants it; no pointer is 0 in 64 bits."""
+    if not wanted.endswith("*"):
+        return type(arg) in PASSED[wanted]
+    if not isinstance(arg, np.ndarray):
+        return type(arg) is np.uint64 and arg == 0
+    pointed = wanted[:-1]
+    return arg.dtype == POINTED[pointed] and (arg.size == 0 or arg.ctypes.data % ALIGNED.get(pointed, arg.itemsize) == 0)
 
 
 def box(arg):

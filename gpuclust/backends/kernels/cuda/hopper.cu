@@ -154,6 +154,9 @@ __device__ __forceinline__ void multiply_all(
     const bool speaks = lane == 0, turns = chunks <= STAGES;  // a warp gives back for itself
     Round stage{0, 0}, place{0, 0};
     bool waited = false;
+    float low[64], high[64];  // of rows 0 to 63, and 64 to 127
+#pragma unroll
+    for (int i = 0; i < 64; i++) low[i] = high[i] = 0.0f;  // undefined, `wgmma` goes one by one by CUDA 12.4's compiler
     for (int pair = blockIdx.x; pair < pairs; pair += gridDim.x) {
         const int64_t row0 = ((int64_t)pair * 2 + group) * TILE + warp * 16 + (lane >> 2);
         float2 edges[4];
@@ -166,7 +169,6 @@ __device__ __forceinline__ void multiply_all(
         }
         if (places) barrier_wait(barriers->rows_full + place.at, place.phase);
         for (int tile = 0; tile < tiles / chunks; tile++) {
-            float low[64], high[64];  // of rows 0 to 63, and 64 to 127
             if (turns && (group || waited)) turn_wait(1 + group);
             waited = true;
             for (int chunk = 0; chunk < chunks; chunk++) {
