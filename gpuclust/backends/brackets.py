@@ -65,5 +65,5 @@ class Brackets(NamedTuple):
             mid=np.where(wanted, self.mid, one(np.nan)),
             high=np.where(wanted, self.high, one(-np.inf)),
             start=np.append(0, np.cumsum(rows.sum(axis=1))),
-            feature=np.nonzero(rows)[1],
+            feature=np.ascontiguousarray(np.nonzero(rows)[1]),
         )

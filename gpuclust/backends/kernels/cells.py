@@ -131,9 +131,13 @@ def _listed(lists, at, members):
     """lists <- with `members` and their number from `at` on."""
     stop = at + 1 + len(members)
     if stop > len(lists):
-        lists = np.append(lists, np.empty(stop, np.int32))
+        longer = np.empty(len(lists) + stop, np.int32)
+        for p in range(at):
+            longer[p] = lists[p]
+        lists = longer
     lists[at] = len(members)
-    lists[at + 1 : stop] = members
+    for p in range(len(members)):
+        lists[at + 1 + p] = members[p]
     return lists
 
 
@@ -151,11 +155,15 @@ def _box(low, high, pad, place, share, box_low, box_high):
 def _divide(centers, members, low, high, pad, most, l1):
     """code, members of the finest cells: boxes that wait lie on a stack, each with its members at the end of `pool`."""
     k, d = centers.shape
-    side, halves, slack = 1 << most, 1 << d, 1e-13 * (np.abs(high - low).sum() if l1 else ((high - low) ** 2).sum())
+    side, halves, slack = 1 << most, 1 << d, 0.0
+    for f in range(d):
+        slack += _cost(high[f] - low[f], l1)
+    slack *= 1e-13
     many, work = max(MANY[0], k // MANY[1]), WORTH << d * most
     code, lists, listed = np.empty(side**d, np.int32), np.empty(1024, np.int32), 0
     pool = np.empty((most * halves + 1) * len(members), np.int32)
-    pool[: len(members)] = members
+    for p in range(len(members)):
+        pool[p] = members[p]
     boxes = np.zeros((most * halves + 1, 3 + AXES), np.int64)  # level, start, stop, place
     place, inner, box_low, box_high = np.empty(AXES, np.int64), np.empty(AXES, np.int64), np.empty(d), np.empty(d)
     boxes[0, 2], waiting = len(members), 1

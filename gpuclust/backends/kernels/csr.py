@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from .scan import add_value, blank
+from .scan import add_value, blank, fill
 from .sums import two_sum
 from .tile import fma
 
@@ -62,7 +62,7 @@ def scan_pass(rows, out, square, threads):
         for f in range(d):
             if filled[f] < stop - start:
                 add_value(0.0, 0.0, f, mine)
-        out[t] = mine
+        fill(out[t], mine)
         square[t, 0], square[t, 1] = hi, lo
 
 

@@ -138,7 +138,8 @@ def _nearest(rows, i, cen, score, chosen, cost):
     """(label, upper bound, lower bound) of row i; the lower bound holds for all centres but the label."""
     start, stop = rows.indptr[i], rows.indptr[i + 1]
     square = square_norm(rows.data, start, stop, cen.scale)
-    score[:] = cen.start
+    for j in range(score.shape[0]):
+        score[j] = cen.start[j]
     add_products(rows.data, rows.indices, start, stop, cen.scale, cen.columns, score)
     one, two, best = _best_two(score)
     xn = np.sqrt(square) * (1 + 1e-6)

@@ -73,7 +73,8 @@ def middle_row(m, at_mid, less, same, total, strict):
 @njit
 def middle_weight(heavy, at_mid, less, same, total, strict, magic, cum, work):
     """The same by weight; the mass is rounded. heavy: the weights of the values but the middle, in their order."""
-    cum[:] = less
+    for b in range(cum.shape[0]):
+        cum[b] = less[b]
     least, below, count = (1 if strict else 0), less.sum(), len(heavy) + (at_mid >= 0)
     if _against_half(cum, total, work) >= least:
         return -1, False, below

@@ -59,7 +59,10 @@ def sort(values, weights):
         source, target, heavy, other = target, source, other, heavy
         width, swapped = 2 * width, not swapped
     if swapped:
-        values[:], weights[:] = source, heavy
+        for at in range(n):
+            values[at] = source[at]
+        for at in range(len(weights)):
+            weights[at] = heavy[at]
 
 
 @njit

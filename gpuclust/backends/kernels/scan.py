@@ -69,6 +69,16 @@ def blank(d):
 
 
 @njit
+def fill(out, values):
+    """out <- values, of the same shape. An assignment of arrays is no more than this, but the message of its error is
+    more code than most kernels.
+    """
+    for r in range(values.shape[0]):
+        for f in range(values.shape[1]):
+            out[r, f] = values[r, f]
+
+
+@njit
 def add_value(x, r, f, out):
     """Fold one value x, r = x - origin, into column f."""
     out[LOW, f] = min(out[LOW, f], x)
@@ -106,5 +116,5 @@ def scan_pass(X, origin, out, square, threads):
                     add_value(x, x - origin[f], f, mine)
                 hi, lost = two_sum(hi, _square(X, i, origin))
                 lo += lost
-        out[t] = mine
+        fill(out[t], mine)
         square[t, 0], square[t, 1] = hi, lo

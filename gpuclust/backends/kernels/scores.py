@@ -183,7 +183,7 @@ def score_one(X, rows, m, cen, d, form, short, room, state):
         for r in range(m):
             room.chosen[r] = r
         lay_short(room, room.chosen, m, d)
-        score_short(room, m, d, cen, 0, cen.group_start[-1], state.one, state.two, state.best)
+        score_short(room, m, d, cen, cen.group_start[0], cen.group_start[-1], state.one, state.two, state.best)
     elif cen.lines.shape[0]:
         score_wide(X, rows, m, cen, room.xt, room, state)
     else:
@@ -194,14 +194,14 @@ def score_one(X, rows, m, cen, d, form, short, room, state):
                 tile_norm_abs(room.xt, t * LANES * d, d, room.norm, t * LANES)
             else:
                 tile_norm(room.xt, t * LANES * d, d, room.norm, t * LANES)
-        stop = cen.group_start[-1]
+        start, stop = cen.group_start[0], cen.group_start[-1]
         if short:
-            score_short_abs(room, tiles, d, cen, 0, stop)
+            score_short_abs(room, tiles, d, cen, start, stop)
             least_scores(room, m, room.norm, cen, state.one, state.two, state.best, room.error)
         else:
-            _score_panels(room.xt, tiles, d, form, cen, 0, stop, room.half, state.one, state.two, state.best)
-    state.runner[:m] = state.two[:m]
-    state.scored[:m] = True
+            _score_panels(room.xt, tiles, d, form, cen, start, stop, room.half, state.one, state.two, state.best)
+    for r in range(m):
+        state.runner[r], state.scored[r] = state.two[r], True
 
 
 @njit

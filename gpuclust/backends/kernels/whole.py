@@ -224,7 +224,8 @@ def _ends(X, rows, f, columns, block, other, tools, ends):
     away = np.intp(SPREAD * np.sqrt(size))
     for c in range(columns):
         for end in range(2):
-            part[:size] = block[c, :size]
+            for i in range(size):
+                part[i] = block[c, i]
             rank = size // 2 + (2 * end - 1) * away
             ends[c, end] = _two(part, size, rank, rank, other, *tools)[0]
 

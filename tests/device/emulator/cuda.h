@@ -16,6 +16,9 @@
 #include <tuple>
 #include <utility>
 #include <vector>
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
 
 #define __global__ [[gnu::used]]
 #define __device__
@@ -54,6 +57,7 @@ struct Warp {
     int line;
     unsigned parity;
     alignas(16) unsigned char mail[2][32][32];
+    double rows[2][16][16], columns[2][16][8];  // operands of a tensor core: rows by features, features by columns
 };
 struct Block {
     Fiber fibers[MOST];
@@ -392,6 +396,9 @@ inline void load_matrices(uint32_t (&out)[4], const void* row, LINE) {
 }
 
 inline float half_value(uint16_t bits) {
+#ifdef __F16C__
+    return _cvtsh_ss(bits);
+#endif
     static const std::vector<float> value = [] {
         std::vector<float> all(1 << 16);
         for (int bits = 0; bits < 1 << 16; bits++) all[bits] = from_half(bits);
@@ -405,19 +412,20 @@ inline float cut_off(double exact) {
 }
 
 inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, LINE) {
-    struct Operands { uint32_t a[4], b[2]; } mine{{a[0], a[1], a[2], a[3]}, {b0, b1}};
-    emulator::exchange(ALL_LANES, mine, [](int lane) { return lane; }, line);
-    for (int out = 0; out < 4; out++) {
-        const int row = lane_id() / 4, column = lane_id() % 4 * 2 + (out & 1);
-        double exact = sum[out];
-        for (int k = 0; k < 16; k++) {
-            const int from = k % 8 / 2, shift = 16 * (k & 1);
-            const uint32_t x = emulator::posted<Operands>(4 * row + from).a[(out >> 1) + 2 * (k >> 3)];
-            const uint32_t y = emulator::posted<Operands>(4 * column + from).b[k >> 3];
-            exact += (double)half_value(x >> shift) * half_value(y >> shift);
-        }
-        sum[out] = cut_off(exact);
+    emulator::Warp& warp = emulator::block->warps[emulator::block->current >> 5];
+    const int own = lane_id() / 4, two = lane_id() % 4 * 2;
+    auto& rows = warp.rows[warp.parity];
+    auto& columns = warp.columns[warp.parity];
+    for (int odd = 0; odd < 2; odd++) {
+        for (int i = 0; i < 4; i++) rows[own + i % 2 * 8][two + odd + i / 2 * 8] = half_value(a[i] >> 16 * odd);
+        columns[two + odd][own] = half_value(b0 >> 16 * odd);
+        columns[two + odd + 8][own] = half_value(b1 >> 16 * odd);
     }
+    emulator::meet(ALL_LANES, line);
+    double exact[4] = {sum[0], sum[1], sum[2], sum[3]};
+    for (int k = 0; k < 16; k++)
+        for (int out = 0; out < 4; out++) exact[out] += rows[own + out / 2 * 8][k] * columns[k][two + out % 2];
+    for (int out = 0; out < 4; out++) sum[out] = cut_off(exact[out]);
 }
 
 // --- the primitives of hopper.cu ---
@@ -446,22 +454,33 @@ inline void land() {
     turn(counter);
 }
 
-// fp16 of row r, feature k of an operand in rows of 128 bytes whose 16-byte parts are swizzled.
-inline double operand(uint32_t start, int r, int k) {
-    uint32_t at = start + r / 8 * 1024 + r % 8 * 128 + 2 * k;
-    at ^= (at >> 7 & 7) << 4;
-    uint16_t bits;
-    memcpy(&bits, block->shared + at, 2);
-    return half_value(bits);
+// 16 features of row r of an operand, fp16 in rows of 128 bytes whose 16-byte parts are swizzled.
+inline void operand(const unsigned char* shared, uint32_t start, int r, double (&out)[16]) {
+    for (int k = 0; k < 16; k++) {
+        uint32_t at = start + r / 8 * 1024 + r % 8 * 128 + 2 * k;
+        at ^= (at >> 7 & 7) << 4;
+        uint16_t bits;
+        memcpy(&bits, shared + at, 2);
+        out[k] = half_value(bits);
+    }
 }
 
 inline void multiply(const Product& product) {
     const int thread = block->current % 128, lane = thread % 32;
-    for (int i = 0; i < 64; i++) {
-        const int row = thread / 32 * 16 + lane / 4 + (i & 2) * 4, column = i / 4 * 8 + lane % 4 * 2 + i % 2;
-        double exact = product.add ? product.sum[i] : 0.0;
-        for (int k = 0; k < 16; k++) exact += operand(product.rows, row, k) * operand(product.centers, column, k);
-        product.sum[i] = cut_off(exact);
+    const unsigned char* shared = block->shared;
+    double rows[2][16], column[16];
+    for (int second = 0; second < 2; second++)
+        operand(shared, product.rows, thread / 32 * 16 + lane / 4 + second * 8, rows[second]);
+    for (int first = 0; first < 64; first += 4) {
+        for (int odd = 0; odd < 2; odd++) {
+            operand(shared, product.centers, first / 4 * 8 + lane % 4 * 2 + odd, column);
+            for (int second = 0; second < 2; second++) {
+                float& sum = product.sum[first + second * 2 + odd];
+                double exact = product.add ? sum : 0.0;
+                for (int k = 0; k < 16; k++) exact += rows[second][k] * column[k];
+                sum = cut_off(exact);
+            }
+        }
     }
 }
 }  // namespace emulator
