@@ -1,5 +1,10 @@
 """Exceptions and warnings; every message says what to do."""
 
+from typing import Final
+
+# of rows, where their number stands before it
+TURNED: Final = "hold NaN or infinity that was not there at the first read. Do not change the data during a fit."
+
 
 class GpuclustError(Exception):
     """Base of gpuclust's own errors."""

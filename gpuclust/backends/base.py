@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
-from functools import reduce
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from .brackets import Brackets
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
-from .statistics import Array, Cost, Delta, Moves, Placement, Potentials, Ranks, Rows, Scan, Solved, Top
+from .statistics import Array, Cost, Delta, Moves, Placement, Potentials, Ranks, Rows, Scan, Solved, Top, merged
 
 Step = TypeVar("Step", bound=Callable[..., Any])
 
@@ -94,9 +93,13 @@ class Backend(ABC):
             columns = {name: column[part] for name, column in chunk.rows.items()}
             yield Chunk(chunk.X[part], weight, chunk.start + start, columns)
 
+    def told(self, statistics: Iterator[Any]) -> Any:
+        """What the statistics of all chunks of a pass, made one after another, are together."""
+        return merged(statistics)
+
     def cost(self, chunk: Chunk, centers: Array, metric: Metric) -> Cost:
         """Cost of the ledger's labels."""
-        return reduce(Cost.merge, (self._cost(part, centers, metric) for part in self.blocks(chunk)))
+        return merged(self._cost(part, centers, metric) for part in self.blocks(chunk))
 
     def place(self, chunk: Chunk, centers: Centers, medians: bool) -> Placement:
         """Labels into the ledger, their cost, and (of all rows there are, without weights) what medians need."""
@@ -214,6 +217,14 @@ class Backend(ABC):
     @abstractmethod
     def total(self, cost: Array, weight: Array | None, label: Array, k: int) -> Cost:
         """Weighted total of costs and the clusters' masses, independent of the order of rows."""
+
+    def nearer(self, chunk: Chunk, centers: Centers, first: int) -> None:
+        """The ledger's costs and labels <- those of the centres, numbered from `first`, that are nearer."""
+        label = self.nearest(chunk.X, centers)
+        cost = self.costs(chunk.X, centers.given, label, centers.frame.metric)
+        better = cost < chunk.rows["cost"]
+        chunk.rows["cost"][better] = cost[better]
+        chunk.rows["label"][better] = label[better] + first
 
     @abstractmethod
     def farthest(self, chunk: Chunk, centers: Array, m: int, metric: Metric) -> Top:

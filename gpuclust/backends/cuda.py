@@ -27,11 +27,12 @@ from . import cuda_sums as sums
 from . import cuda_tensor as tensor
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
+from .cuda_later import once, told
 from .cuda_memory import TILE_BYTES, constant, free_bytes, place, reserve, send, there, tiles
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
-from .statistics import DD, Cost, Delta, Moves, Placement, Potentials, Ranks, Rows, Scan, Solved, Top
+from .statistics import Cost, Delta, Moves, Placement, Potentials, Ranks, Rows, Scan, Solved, Top, merged
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -175,29 +176,14 @@ class CUDABackend(Backend):
 
     @on_device
     def relabel(self, chunk: Chunk, centers: Centers) -> Moves:
-        k, label = len(centers.given), chunk.rows["label"]
-        (new, scored), counts = labels.assign(chunk, centers), cupy.zeros(2 * k + 2, np.int64)
-
-        def step(start: int, stop: int) -> None:
-            counts[:-1] += moves.count(new[start:stop], label[start:stop], k)
-
-        tiles(len(label), 8, step)
-        counts[-1:] = scored
-        *found, rows = counts.get()
-        entered, left = moves.flow(np.array(found))
-        label[:] = new
-        return Moves(int(entered.sum()), int(rows), entered + left)
+        new, scored = labels.assign(chunk, centers)
+        return moves.replaced(chunk.rows["label"], new, len(centers.given), scored)
 
     @on_device
     def place(self, chunk: Chunk, centers: Centers, medians: bool) -> Placement:
         if medians:
-            found = cuda_place.place(chunk, centers, self.block_rows)
-        else:
-            found = super().place(chunk, centers, medians)
-        if np.isnan(found.cost.total.hi):  # of a row, or of costs that overflow; bounds settle labels of rows unread
-            lacking = moves.count(labels.nearest(chunk.X, centers.packed), None, len(centers.given)).get()[-1]
-            moves.check_labels(int(lacking))
-        return found
+            return cuda_place.place(chunk, centers, self.block_rows)
+        return super().place(chunk, centers, medians)
 
     @on_device
     def scatter(self, chunk: Chunk, k: int, magic: np.ndarray) -> np.ndarray:
@@ -209,6 +195,10 @@ class CUDABackend(Backend):
 
         tiles(len(label), 24, step)
         return found.get()
+
+    @on_device
+    def told(self, statistics: Iterator[Any]) -> Any:
+        return told(statistics)
 
     @on_device
     def ranks(self, chunk: Chunk, brackets: Brackets) -> Ranks:
@@ -231,22 +221,27 @@ class CUDABackend(Backend):
 
     @on_device
     def total(self, cost: Array, weight: Array | None, label: Array, k: int) -> Cost:
-        rows = moves.count(label, None, k).get()[:k].astype(np.int64)
-        if weight is None:
-            mass = DD(rows.astype(np.float64), np.zeros(k))
-        else:
-            mass = sums.label_mass(weight, label, k)
-        return Cost(sums.weighted_total(cost, weight), mass, rows)
+        return sums.total(cost, weight, label, k)
+
+    @on_device
+    def nearer(self, chunk: Chunk, centers: Centers, first: int) -> None:
+        label = labels.nearest(chunk.X, centers.packed)
+        cost = labels.costs(chunk.X, centers.given, label, centers.frame.metric)
+        own, known = chunk.rows["label"], chunk.rows["cost"]
+        own[:] = cupy.where(cost < known, label + np.int32(first), own)
+        known[:] = cupy.minimum(cost, known)
 
     @on_device
     def farthest(self, chunk: Chunk, centers: Array, m: int, metric: Metric) -> Top:
+        held = once("centers", (centers,), lambda: there(centers, np.float64))
+
         def step(start: int, stop: int) -> Top:
-            cost = labels.costs(chunk.X[start:stop], centers, chunk.rows["label"][start:stop], metric)
+            cost = labels.costs(chunk.X[start:stop], held, chunk.rows["label"][start:stop], metric)
             if chunk.weight is not None:
                 cost = cupy.where(chunk.weight[start:stop] > 0, cost, -1.0)
             return seeding.top(chunk, cost, start, m)
 
-        return functools.reduce(Top.merge, tiles(len(chunk.X), 96, step))
+        return merged(tiles(len(chunk.X), 96, step))
 
     @on_device
     def trials(

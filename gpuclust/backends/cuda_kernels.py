@@ -27,6 +27,7 @@ OPTIONS: Final = ("-std=c++17", "-fmad=false")  # one rounding for each operatio
 UNASKED_SHARED: Final = 48 << 10  # bytes of shared memory that a kernel gets without asking
 WARPS: Final = 8  # of a block
 MOST_BLOCKS: Final = 4096  # of kernels that step through their rows
+MOST_GROUPS: Final = 65_535  # on the second axis of a grid; kernels step through what is more
 logger = logging.getLogger("gpuclust")
 nvrtc = cupy.cuda.nvrtc
 

@@ -8,7 +8,7 @@ import cupy
 import numpy as np
 
 from . import cuda_moves
-from .cuda_kernels import MOST_BLOCKS, blocks_of, launch
+from .cuda_kernels import MOST_BLOCKS, MOST_GROUPS, blocks_of, launch
 from .cuda_memory import tiles
 from .statistics import Array
 
@@ -42,10 +42,11 @@ def _select(X: Array, rows: tuple[Array, ...], start: int, stop: int, one: Array
     prefix, next_ = cupy.empty((slots, width), key), cupy.empty((slots, width), key)
     rank, same = cupy.empty((slots, width), np.uint32), cupy.empty((slots, width), np.uint32)
     bins = cupy.empty((slots, groups, BINS, LANES), np.uint32)
-    items, grid, above = (*rows, start, slots, ITEM_ROWS), (n // ITEM_ROWS + slots, groups), 0
+    items, above = (*rows, start, slots, ITEM_ROWS), 0
+    grid = n // ITEM_ROWS + slots, min(groups, MOST_GROUPS)
     launch(f"medians.start_{form}", blocks_of(pairs), (counts, pairs, width, prefix, rank, next_))
     for shift in range(bits - 8, -1, -8):
-        launch("medians.clear_digits", (min(slots, MOST_BLOCKS), groups), (counts, slots, bins))
+        launch("medians.clear_digits", min(slots * groups, MOST_BLOCKS), (counts, slots, groups, bins))
         args = (*items, X, d, prefix, key.type(above), shift, bins)
         launch(f"medians.count_digits_{form}", grid, args, shared=BINS * LANES * 4)
         args = (bins, counts, pairs, width, shift, prefix, rank, same)

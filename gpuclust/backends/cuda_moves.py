@@ -7,8 +7,10 @@ from typing import Final, NamedTuple
 import cupy
 import numpy as np
 
-from .cuda_kernels import UNASKED_SHARED, address, blocks_of, launch
-from .statistics import Array
+from ..errors import TURNED
+from .cuda_kernels import MOST_GROUPS, UNASKED_SHARED, address, blocks_of, launch
+from .cuda_later import Record
+from .statistics import Array, Moves
 
 SPAN: Final = 64  # entries that a warp sums at once
 ROWS: Final = 8  # of a thread that counts or places
@@ -23,11 +25,28 @@ class Groups(NamedTuple):
     group: Array  # i32, the same
 
 
-def count(new: Array, old: Array | None, k: int) -> Array:
-    """Rows that enter and leave each cluster, and rows without a label (not finite), i32 [2 k + 1]."""
-    counts, room = cupy.zeros(2 * k + 1, np.int32), _room(2 * k + 1)
+def count(new: Array, old: Array | None, k: int, counts: Array | None = None) -> Array:
+    """Rows that enter and leave each cluster, and rows without a label (not finite), i32 [2 k + 1].
+
+    They are added to `counts` where it is given.
+    """
+    counts, room = cupy.zeros(2 * k + 1, np.int32) if counts is None else counts, _room(2 * k + 1)
     launch("moves.count_moves", _blocks(len(new)), (new, address(old), len(new), k, room, counts), shared=4 * room)
     return counts
+
+
+def replaced(label: Array, new: Array, k: int, scored: Array) -> Moves:
+    """Rows whose label changes; label [n] <- new. Rows that were scored i64 [1]."""
+    record = Record(counts=((2 * k + 1,), np.int32), scored=((1,), np.int64))
+    count(new, label, k, record["counts"])
+    record["scored"][:] = scored
+    label[:] = new
+    return record.tell(_moves)
+
+
+def _moves(counts: np.ndarray, scored: np.ndarray) -> Moves:
+    entered, left = flow(counts).astype(np.int64)
+    return Moves(int(entered.sum()), int(scored[0]), entered + left)
 
 
 def _room(groups: int) -> int:
@@ -56,8 +75,9 @@ def add_sums(groups: Groups, X: Array, weight: Array | None, magic: Array, delta
     d, k, K = X.shape[1], len(delta), len(magic)
     spans, bits = -(-len(groups.row) // SPAN), min(5, d.bit_length())  # 2^bits lanes have a feature each, and the mass
     args = (groups.row, groups.group, groups.ends[2 * k :], X, address(weight), d, magic, K, k, delta, bits)
-    grid = blocks_of(spans << bits), -(-(d + 1) // 32)
-    launch(f"moves.sum_{'moves' if weight is None else 'weighted'}_f{8 * X.dtype.itemsize}", grid, args)
+    for first in range(0, d + 1, 32 * MOST_GROUPS):
+        grid = blocks_of(spans << bits), min(-(-(d + 1 - first) // 32), MOST_GROUPS)
+        launch(f"moves.sum_{'moves' if weight is None else 'weighted'}_f{8 * X.dtype.itemsize}", grid, (*args, first))
 
 
 def flow(counts: np.ndarray) -> np.ndarray:
@@ -75,7 +95,4 @@ def check_labels(lacking: int) -> None:
         If there are any.
     """
     if lacking:
-        raise ValueError(
-            f"{lacking} rows hold NaN or infinity that was not there at the first read. Do not change the data during"
-            " a fit."
-        )
+        raise ValueError(f"{lacking} rows {TURNED}")

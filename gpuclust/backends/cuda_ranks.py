@@ -1,77 +1,69 @@
-"""Brackets on CUDA: comparisons and counts as array operations on tiles of rows."""
+"""Brackets on CUDA: `kernels/cuda/ranks.cu` on tiles of rows."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+from functools import partial
 
-import cupy
 import numpy as np
 
-from .brackets import Brackets, Fine
+from .brackets import Brackets
+from .cuda_kernels import UNASKED_SHARED, blocks_of, launch
+from .cuda_later import Record, once
 from .cuda_memory import send, tiles
-from .statistics import Array, Inside, Ranks
+from .statistics import Array, Inside, Ranks, merged
+
+COUNT = np.dtype(np.uint32)
 
 
 def rank(X: Array, weight: Array | None, label: Array, brackets: Brackets) -> Ranks:
     """What rows X [n, d] tell about the brackets of their clusters; weight f64 [n] or None."""
-    (n, d), size, k = X.shape, len(brackets.low), len(brackets.start) - 1
-    low, mid, high = (send(table) for table in brackets[:3])
-    is_open = np.zeros(size, bool)
-    is_open[np.repeat(np.arange(k), np.diff(brackets.start)) * d + brackets.feature] = True
-    open_, magic = send(is_open), brackets.magic
+    tables = once("brackets", (brackets,), lambda: _sent(brackets))
 
     def step(start: int, stop: int) -> Ranks:
-        own = label[start:stop].astype(np.int64)
-        mass = None if weight is None else weight[start:stop]
-        pair = (own[:, None] * d + cupy.arange(d)).reshape(-1)
-        at = cupy.flatnonzero(open_[pair])
-        x, pair = X[start:stop].reshape(-1)[at], pair[at]
-        heavy = None if mass is None else mass[at // d]
-        below, equal = x < low[pair], x == mid[pair]
-        inside = cupy.flatnonzero(~(below | equal | (x > high[pair])))
-        if heavy is not None:
-            inside = inside[heavy[inside] > 0]
-        room = int((stop - start) * brackets.room) + 1024
-        kept, gone = inside[:room], inside[room:]
-        lost = cupy.bincount(pair[gone], minlength=size).get().astype(np.int64)
-        load = np.empty(0) if heavy is None else heavy[kept].get()
-        rows = Inside(pair[kept].astype(np.int32).get(), x[kept].get(), load)
-        less, same = (
-            _mass(pair[which], None if heavy is None else heavy[which], magic, size)
-            for which in (cupy.flatnonzero(below), cupy.flatnonzero(equal))
-        )
-        return Ranks(less, same, _mass(own, mass, magic, k), lost, (rows,), None)
+        heavy = None if weight is None else weight[start:stop]
+        return _rank(X[start:stop], heavy, label[start:stop], brackets, tables)
 
-    found = functools.reduce(Ranks.merge, tiles(n, 64 * d, step))
-    return found if brackets.fine is None else dataclasses.replace(found, fine=_fine(X, label, brackets.fine))
+    entry = 4 + X.dtype.itemsize + (0 if weight is None else 8)
+    return merged(tiles(len(X), 1 + int(min(brackets.room, X.shape[1]) * entry), step))
 
 
-def _fine(X: Array, label: Array, fine: Fine) -> np.ndarray:
-    """Rows in each bucket, i64 [u, buckets]."""
-    d, width = X.shape[1], fine.buckets
-    place, mid, per = (send(table) for table in (fine.place, fine.mid, fine.per))
-    total = cupy.zeros(len(fine.pair) * width, np.int64)
-
-    def step(start: int, stop: int) -> None:
-        pair = (label[start:stop].astype(np.int64)[:, None] * d + cupy.arange(d)).reshape(-1)
-        at = cupy.flatnonzero(place[pair] >= 0)
-        x, pair = X[start:stop].reshape(-1)[at], pair[at]
-        u = cupy.minimum(cupy.maximum((x.astype(np.float64) - mid[pair]) * per[pair], -1e300), 1e300)
-        bucket = cupy.minimum((1.0 + u / (1.0 + cupy.abs(u))) * (width / 2), width - 1.0).astype(np.int64)
-        total[:] += cupy.bincount(place[pair].astype(np.int64) * width + bucket, minlength=len(total))
-
-    tiles(len(X), 96 * d, step)
-    return total.get().reshape(-1, width)
+def _sent(brackets: Brackets) -> tuple[Array, ...]:
+    """What the kernels read of them."""
+    fine = brackets.fine
+    counted = () if fine is None else (send(fine.place), send(fine.mid), send(fine.per))
+    return *(send(table) for table in (*brackets[:3], brackets.magic)), *counted
 
 
-def _mass(target: Array, heavy: Array | None, magic: np.ndarray, size: int) -> np.ndarray:
-    """f64 [size, K]: exact sums of weights by target; without weights, counts."""
-    if heavy is None:
-        return cupy.bincount(target, minlength=size).get().astype(np.float64)[:, None]
-    out = []
-    for anchor in magic.tolist():
-        piece = (heavy + anchor) - anchor
-        heavy = heavy - piece
-        out.append(cupy.bincount(target, weights=piece, minlength=size).get())
-    return np.stack(out, axis=1)
+def _rank(X: Array, weight: Array | None, label: Array, brackets: Brackets, tables: tuple[Array, ...]) -> Ranks:
+    (n, d), size, k, levels = X.shape, len(brackets.low), len(brackets.start) - 1, len(brackets.magic)
+    room, fine, weighted = min(int(n * brackets.room) + 1024, n * d), brackets.fine, weight is not None
+    sums = (levels,) if weighted else (), np.dtype(np.float64) if weighted else COUNT
+    record = Record(
+        less=((size, *sums[0]), sums[1]), same=((size, *sums[0]), sums[1]), total=((k, *sums[0]), sums[1]),
+        lost=((size,), COUNT), filled=((1,), np.uint64), pair=((room,), np.int32), value=((room,), X.dtype),
+        load=((room * weighted,), np.float64),
+        fine=((0, 0) if fine is None else (len(fine.pair), fine.buckets), COUNT),
+    )  # fmt: skip
+    rows, blocks, form = (X, n, d, label), blocks_of(n * d), f"f{8 * X.dtype.itemsize}"
+    inside = *tables[:3], room, *(record[name] for name in ("filled", "lost", "pair", "value"))
+    found = record["less"], record["same"], record["total"]
+    if weighted:
+        args = (*rows, *inside, record["load"], weight, tables[3], levels, *found)
+        launch(f"ranks.weigh_ranks_{form}", blocks, args)
+    else:
+        own = size if size <= UNASKED_SHARED // (2 * COUNT.itemsize) else 0
+        launch(f"ranks.count_ranks_{form}", blocks, (*rows, *inside, own, *found), shared=2 * COUNT.itemsize * own)
+    if fine is not None:
+        launch(f"ranks.count_fine_{form}", blocks, (*rows, *tables[4:], fine.buckets, record["fine"]))
+    return record.tell(partial(_told, counted=fine is not None))
+
+
+def _told(
+    less: np.ndarray, same: np.ndarray, total: np.ndarray, lost: np.ndarray, filled: np.ndarray, pair: np.ndarray,
+    value: np.ndarray, load: np.ndarray, fine: np.ndarray, *, counted: bool,
+) -> Ranks:  # fmt: skip
+    """What a record tells, in arrays of their own."""
+    below, equal, mass = (each.astype(np.float64).reshape(len(each), -1) for each in (less, same, total))
+    kept = min(int(filled[0]), len(pair))
+    inside = Inside(pair[:kept].copy(), value[:kept].copy(), load[:kept].copy())
+    return Ranks(below, equal, mass, lost.astype(np.int64), (inside,), fine.astype(np.int64) if counted else None)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from .cuda_kernels import blocks_of, launch
+from .cuda_kernels import MOST_GROUPS, blocks_of, launch
 from .cuda_labels import DEPTH, ROWS, kind
 from .cuda_memory import send
 from .metric import Metric
@@ -14,7 +14,6 @@ from .statistics import Array
 
 WIDTH: Final = 16  # rows that each row of a block is compared with at once
 STAGED: Final = ROWS * (DEPTH + 1) + DEPTH * WIDTH  # values in shared memory
-MOST_CLUSTERS: Final = 65_535  # on the second axis of a grid
 
 
 def add_distance_sums(
@@ -23,5 +22,5 @@ def add_distance_sums(
     """See `Backend.add_distance_sums`."""
     clusters, dtype, k = len(start) - 1, X.dtype, out.shape[1]
     args = (X, *X.shape, Y, send(start, np.int64), clusters, first, dtype.type(scale), out, k)
-    grid = blocks_of(len(X)), min(clusters, MOST_CLUSTERS)
+    grid = blocks_of(len(X)), min(clusters, MOST_GROUPS)
     launch(f"silhouette.add_{kind(metric, dtype)}", grid, args, shared=STAGED * dtype.itemsize)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from functools import reduce
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -38,6 +39,14 @@ class DD(NamedTuple):
 
 class Statistic(Protocol):
     def merge(self, other: Self) -> Self: ...
+
+
+S = TypeVar("S", bound=Statistic)
+
+
+def merged(parts: Iterable[S]) -> S:
+    """All of them, one at least, together."""
+    return reduce(lambda a, b: a.merge(b), parts)
 
 
 @dataclass(frozen=True)

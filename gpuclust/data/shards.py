@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from contextvars import copy_context
 from copy import copy
-from dataclasses import fields, is_dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -21,7 +20,8 @@ import numpy as np
 
 from ..backends.base import Array, Backend, Centers, Chunk
 from ..backends.frame import Frame
-from ..backends.statistics import Delta
+from ..backends.nested import changed
+from ..backends.statistics import Delta, merged
 from .plan import DEFAULT_CHUNK
 from .source import Source, joined
 
@@ -82,7 +82,7 @@ class ShardedSource(Source):
         self.n_passes += 1
         parts = self._brought(tuple(self._everywhere(lambda shard: shard.fold(step, *self._sent(args, shard)))))
         with self.backend.current():
-            return reduce(lambda a, b: a.merge(b), parts)
+            return merged(parts)
 
     def collect(self, function: Callable[..., Array], *args: Any) -> list[Any]:
         self.n_passes += 1
@@ -229,7 +229,7 @@ def brought(value: Any, backend: Backend) -> Any:
             return backend.pack(given, part.frame, part.layout, None)._replace(bounds=part.bounds)
         return backend.upload(part, part.dtype) if backend.owns(part) else part
 
-    return _changed(value, one)
+    return changed(value, one)
 
 
 def on_host(value: Any, backend: Backend) -> Any:
@@ -240,23 +240,4 @@ def on_host(value: Any, backend: Backend) -> Any:
             return backend.settled(part)
         return backend.to_host(part) if backend.owns(part) else part
 
-    return _changed(value, one)
-
-
-def _changed(value: Any, one: Callable[[Any], Any]) -> Any:
-    """`value` with what `one` makes of the parts that it knows, in tuples, lists, dicts and dataclasses; itself where
-    that is nothing new."""
-    new = one(value)
-    if new is not value:
-        return new
-    if isinstance(value, (tuple, list)):
-        parts = [_changed(part, one) for part in value]
-        if all(a is b for a, b in zip(parts, value, strict=True)):
-            return value
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if isinstance(value, dict):
-        return {key: _changed(part, one) for key, part in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        changed = {f.name: _changed(getattr(value, f.name), one) for f in fields(value) if f.init}
-        return value if all(getattr(value, name) is new for name, new in changed.items()) else replace(value, **changed)
-    return value
+    return changed(value, one)

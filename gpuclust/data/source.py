@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from copy import copy
-from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,7 +65,8 @@ class Source(ABC):
         """`step(backend, chunk, *args)` over all chunks, merged in row order. One pass over the data."""
         self.n_passes += 1
         with self.backend.current(), closing(self._chunks()) as chunks:  # ends the reading thread where a step raises
-            return reduce(lambda a, b: a.merge(b), (step(self.backend, chunk, *args) for chunk in chunks))
+            found: S = self.backend.told(step(self.backend, chunk, *args) for chunk in chunks)
+            return found
 
     def chunks(self) -> Generator[Chunk, None, None]:
         """All rows once, in order, for results that are as long as the data. One pass."""

@@ -7,7 +7,6 @@ move and re-sums only rows that did; the costs of all assignments follow from th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import NamedTuple, final
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..backends.frame import Frame
 from ..backends.kernels import solve
 from ..backends.layout import Drift, Layout
 from ..backends.metric import Metric
-from ..backends.statistics import DD, Cost, Delta, Top
+from ..backends.statistics import DD, Cost, Delta, Top, merged
 from ..data.source import Source
 from .pruning import Pruning
 
@@ -148,4 +147,4 @@ def _measured(backend: Backend, chunk: Chunk, centers: Array) -> Cost:
 
 
 def farthest(backend: Backend, chunk: Chunk, centers: Array, m: int, metric: Metric) -> Top:
-    return reduce(Top.merge, (backend.farthest(part, centers, m, metric) for part in backend.blocks(chunk)))
+    return merged(backend.farthest(part, centers, m, metric) for part in backend.blocks(chunk))

@@ -9,7 +9,6 @@ over the rows and their labels (`search.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..backends.frame import Frame
 from ..backends.kernels import solve
 from ..backends.layout import Drift, Layout
 from ..backends.metric import Metric
-from ..backends.statistics import DD, Cost, Moves, Ranks, Top
+from ..backends.statistics import DD, Cost, Moves, Ranks, Top, merged
 from ..data.source import Source
 from .mean import WORN, Final, farthest
 from .pruning import Pruning
@@ -237,4 +236,4 @@ def middle(one: np.ndarray, two: np.ndarray, lower: bool) -> np.ndarray:
 
 
 def ranks(backend: Backend, chunk: Chunk, brackets: Brackets) -> Ranks:
-    return reduce(Ranks.merge, (backend.ranks(part, brackets) for part in backend.blocks(chunk)))
+    return merged(backend.ranks(part, brackets) for part in backend.blocks(chunk))

@@ -12,7 +12,7 @@ import numpy as np
 from ..backends.base import Backend, Chunk
 from ..backends.statistics import DD, Cost
 from ..data.source import Source
-from ..errors import DataError
+from ..errors import TURNED, DataError
 from ..objectives.mean import Final
 from . import progress
 
@@ -94,6 +94,8 @@ def iterate(
     ------
     DataError
         If the place is not one of these rows.
+    ValueError
+        If rows hold NaN or infinity that was not there at the first read.
     """
     changes: list[DD] = []  # of the cost, from each assignment to the next
     told: Final | None = None
@@ -121,9 +123,16 @@ def iterate(
         if keeper is not None and n_iter < max_iter and keeper.due():
             keeper.keep(_place(source.backend, n_iter, old, params, changes))
     reported = objective.report(source.backend, params)
-    final = objective.finish(source, reported)
+    final = _known(objective.finish(source, reported))
     changes.append(objective.change(params.terms, final.terms))
     return Fit(reported, final.cost, n_iter, converged, _history(final.cost.total, changes))
+
+
+def _known(final: Final) -> Final:
+    """Refuse costs that are no number. Bounds settle labels of rows that are not read; costs are summed of all."""
+    if np.isnan(final.cost.total.hi):
+        raise ValueError(f"Some rows {TURNED}")
+    return final
 
 
 def _place(backend: Backend, n_iter: int, old: Any, new: Any, changes: list[DD]) -> Place:

@@ -7,8 +7,6 @@ chunks. The candidates, weighted by the rows nearest to them, are then clustered
 
 from __future__ import annotations
 
-from functools import reduce
-
 import numpy as np
 
 from ..backends.base import Backend, Centers, Chunk
@@ -16,7 +14,7 @@ from ..backends.cpu import CPUBackend
 from ..backends.frame import Frame
 from ..backends.layout import Layout
 from ..backends.metric import Metric
-from ..backends.statistics import Cost, Top
+from ..backends.statistics import Cost, Top, merged
 from ..data.array import ArraySource
 from ..data.source import Source
 from ..objectives.mean import Mean
@@ -55,16 +53,12 @@ def _packed(source: Source, frame: Frame, centers: np.ndarray) -> Centers:
 def _nearer(backend: Backend, chunk: Chunk, stage: Centers, first: int) -> None:
     """Fold new candidates, numbered from `first`, into the rows' costs and labels."""
     for part in backend.blocks(chunk):
-        label = backend.nearest(part.X, stage)
-        cost = backend.costs(part.X, stage.given, label, stage.frame.metric)
-        better = cost < part.rows["cost"]
-        part.rows["cost"][better] = cost[better]
-        part.rows["label"][better] = label[better] + first
+        backend.nearer(part, stage, first)
 
 
 def _draw(backend: Backend, chunk: Chunk, stage: Centers, first: int, seed: int, k: int) -> Top:
     _nearer(backend, chunk, stage, first)
-    return reduce(Top.merge, (backend.race(part, seed, OVERSAMPLING * k) for part in backend.blocks(chunk)))
+    return merged(backend.race(part, seed, OVERSAMPLING * k) for part in backend.blocks(chunk))
 
 
 def _close(backend: Backend, chunk: Chunk, stage: Centers, first: int, count: int) -> Cost:

@@ -24,8 +24,7 @@ import numpy as np
 from . import emulator
 
 FUNCTIONS = (
-    "abs arange ascontiguousarray asarray bincount concatenate cumsum empty flatnonzero full log maximum minimum "
-    "sort where zeros"
+    "abs arange argsort ascontiguousarray asarray concatenate cumsum empty full log maximum minimum where zeros"
 ).split()
 METHODS = "all any astype copy get max min ravel reshape set sum view".split()
 ATTRIBUTES = "T dtype flags itemsize nbytes ndim shape size device".split()
@@ -36,13 +35,13 @@ NAMES = [
     "RawModule",
     "RawKernel.max_dynamic_shared_size_bytes",
     "RawKernel.num_regs",
-    "add.at",
     "cuda.Device",
     "cuda.Device.attributes",
     "cuda.Device.compute_capability",
     "cuda.Stream.record",
     "cuda.Stream.synchronize",
     "cuda.Stream.wait_event",
+    "cuda.Event.done",
     "cuda.Event.synchronize",
     "cuda.alloc_pinned_memory",
     "cuda.get_current_stream",
@@ -78,6 +77,8 @@ class Machine:
         self.h2d_bytes = self.d2h_bytes = 0
         self.tally: Counter[tuple[str, int]] = Counter()  # launches, h2d, d2h, waits and copies from other devices
         self.launches: list[str] = []
+        self.grids: list[tuple[int, ...]] = []  # and their grids
+        self.streams: dict[int, Stream] = {}
         self.schedule = None  # of kernels' threads; by lot
         self.order = None  # an `Order` that watches what devices have from each other
         self.fenced = False  # whether an access outside an array fails
@@ -113,6 +114,10 @@ class Machine:
     def give(self, size, device):
         with self.lock:
             self.used[device] -= size
+
+    def stream(self, device):
+        """That of a device's kernels."""
+        return self.streams.setdefault(device, Stream(device=device))
 
     def count(self, what, device=None):
         """One more, on the current device; those of all devices are attributes."""
@@ -175,10 +180,16 @@ class ndarray:
         raise TypeError("a device array was pickled")
 
     # crossings
-    def get(self):
-        self.machine.count("d2h", self._device)
+    def get(self, out=None, blocking=True):
+        """Without `blocking`: into pinned memory, where it is once something has waited for it."""
+        self.machine.count("d2h" if blocking else "downloads", self._device)
         self.machine.d2h_bytes += self._a.nbytes
-        return self._a.copy()
+        if blocking:
+            return self._a.copy()
+        if (out.dtype, out.shape) != (self._a.dtype, self._a.shape):
+            raise ValueError(f"{self._a.dtype} {self._a.shape} cannot be copied to {out.dtype} {out.shape}")
+        self.machine.stream(self._device).copy_later(out, self._a.copy())
+        return out
 
     def set(self, host, stream=None):
         if type(host) is not np.ndarray:
@@ -377,19 +388,25 @@ class Device:
 class Stream:
     """Copies land when something waits for them: until then the memory holds garbage, and what they read may change."""
 
-    def __init__(self, non_blocking=False):
-        self._copies, self._landed, self._kernels = [], 0, not non_blocking
+    def __init__(self, non_blocking=False, device=None):
+        self._copies, self._landed, self.device = [], 0, device
+        self._after = []  # (copy, event of another stream's downloads that it comes after)
 
-    def copy_later(self, there, host):
-        if not Pinned.holds(host.ctypes.data):
-            raise ValueError("a copy beside the kernels from memory that is not pinned")
+    def copy_later(self, there, source):
+        """From pinned memory, which may change until then, or to it."""
+        pinned = there if self.device is not None else source
+        if not Pinned.holds(pinned.ctypes.data):
+            raise ValueError("a copy beside the kernels from or to memory that is not pinned")
         there.view(np.uint8).reshape(-1)[...] = 0xFF
-        self._copies.append((there, host.ctypes.data))
+        self._copies.append((there, source if self.device is not None else source.ctypes.data))
 
     def land(self, count):
         for number in range(self._landed, count):
-            there, address = self._copies[number]
-            there[...] = np.frombuffer(ctypes.string_at(address, there.nbytes), there.dtype).reshape(there.shape)
+            there, source = self._copies[number]
+            if isinstance(source, int):
+                source = np.frombuffer(ctypes.string_at(source, there.nbytes), there.dtype).reshape(there.shape)
+            there[...] = source
+            self._copies[number] = None
         self._landed = max(self._landed, count)
 
     @property
@@ -400,15 +417,28 @@ class Stream:
         return Event(self, len(self._copies))
 
     def wait_event(self, event):
-        event.synchronize()
+        if event._stream.device is None:
+            event._stream.land(event._count)
+        else:
+            self._after.append((len(self._copies), event))
         order, device = ndarray.machine.order, ndarray.machine.current
         if order and event.clock:
             order.follow(device, event.clock)
 
     def synchronize(self):
-        self.land(len(self._copies))
-        if ndarray.machine.order and self._kernels:
-            ndarray.machine.order.waited(ndarray.machine.current)
+        if self.device is not None:
+            ndarray.machine.count("waits", self.device)
+            if ndarray.machine.order:
+                ndarray.machine.order.waited(self.device)
+        self.waited(len(self._copies))
+
+    def waited(self, count):
+        """By the host, for so many copies and all that they waited for."""
+        self.land(count)
+        for copy, event in self._after:
+            if copy < count:
+                event._stream.land(event._count)
+        self._after = [(copy, event) for copy, event in self._after if copy >= count]
 
 
 class Event:
@@ -417,8 +447,15 @@ class Event:
         order = ndarray.machine.order
         self.clock = order.clock(ndarray.machine.current) if order else None
 
+    @property
+    def done(self):
+        """Whether something has waited for it: a GPU may be earlier."""
+        return self._stream._landed >= self._count
+
     def synchronize(self):
-        self._stream.land(self._count)
+        """By the host; for a copy to the device, the wait that its two buffers need."""
+        ndarray.machine.count("turns" if self._stream.device is None else "waits")
+        self._stream.waited(self._count)
 
 
 class Pinned:
@@ -505,7 +542,10 @@ class Kernel:
             raise ValueError(f"CUDA_ERROR_INVALID_VALUE: blocks {grid} of {block} threads")
         if any(isinstance(arg, np.ndarray) for arg in args):
             raise TypeError("Unsupported type numpy.ndarray: a host array was passed to a kernel")
+        if max(grid[1:]) > 65_535:
+            raise ValueError("CUDA_ERROR_INVALID_VALUE: a grid's second axis has 65535 blocks at most")
         machine.launches.append(self._name)
+        machine.grids.append(grid)
         machine.count("launches")
         host = [own(arg) if isinstance(arg, ndarray) else arg for arg in args]
         schedule = machine.schedule or emulator.SCHEDULES[machine.rng.integers(len(emulator.SCHEDULES))]
@@ -554,42 +594,26 @@ def _ascontiguousarray(a, dtype=None):
     return wrap(np.ascontiguousarray(own(a), dtype), a)
 
 
-def _flatnonzero(a):
-    a.machine.count("waits")
-    return wrap(np.flatnonzero(own(a)))
-
-
-def _bincount(x, weights=None, minlength=None):
-    """Weights are added in the opposite order: a GPU adds in any."""
-    x.machine.count("waits")
-    heavy = None if weights is None else own(weights)[::-1]
-    return wrap(np.bincount(own(x)[::-1], heavy, minlength=minlength))
+def _argsort(a):
+    return wrap(np.argsort(own(a), kind="stable"))
 
 
 def _cumsum(a, *, dtype=None):
     return wrap(np.cumsum(own(a), dtype=dtype))
 
 
-def _add_at(a, where, values):
-    """Additions in random order, as atomics make them."""
-    where, values = index(where), operand(values)
-    order = a.machine.rng.permutation(len(where))
-    np.add.at(own(a), where[order], values[order])
-
-
 def module(machine):
     """Return a module that stands in for `cupy` on `machine`."""
     ndarray.machine = Device.machine = machine
     cupy = types.ModuleType("cupy")
-    for name in "abs log maximum minimum sort where".split():
+    for name in "abs log maximum minimum where".split():
         setattr(cupy, name, _elementwise(name))
     for name in "arange full zeros".split():
         setattr(cupy, name, _made(name))
     cupy.concatenate, cupy.empty = _many("concatenate"), _garbage
     cupy.asarray, cupy.ascontiguousarray = _asarray, _ascontiguousarray
-    cupy.flatnonzero, cupy.bincount, cupy.cumsum = _flatnonzero, _bincount, _cumsum
+    cupy.cumsum, cupy.argsort = _cumsum, _argsort
     cupy.RawModule = RawModule
-    cupy.add = types.SimpleNamespace(at=_add_at)
     cupy.ndarray, cupy.__version__ = ndarray, "0"
     cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_bytes=lambda: 0)
     cupy.cuda = types.ModuleType("cupy.cuda")
@@ -598,7 +622,7 @@ def module(machine):
         nvrtc=NVRTC_,
         Stream=Stream,
         alloc_pinned_memory=Pinned.alloc,
-        get_current_stream=Stream,
+        get_current_stream=lambda: machine.stream(machine.current),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=types.SimpleNamespace(
             driverGetVersion=lambda: 12080,

@@ -13,8 +13,8 @@ from . import fakecupy
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120"]  # as `target` names them
 FILES = [
-    "candidates", "costs", "few", "hopper", "medians", "moves", "nearest", "scan", "settled", "silhouette", "solve",
-    "tensor", "totals", "trials",
+    "candidates", "costs", "few", "hopper", "medians", "moves", "nearest", "ranks", "scan", "settled", "silhouette",
+    "solve", "tensor", "totals", "trials",
 ]  # fmt: skip
 ONLY = {"hopper": ["sm_90a"]}
 REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 384

@@ -16,6 +16,7 @@ from laws.cases import WEIGHTS, blobs
 from laws.runs import assert_same_bits, fit
 
 from gpuclust import DeviceMemoryError, KMeans, KMedians
+from gpuclust.backends.statistics import Moves
 
 from . import fakecupy
 from .order import Order
@@ -54,6 +55,88 @@ def test_an_iteration_waits_once(machine, rng, estimator, crossings):
         assert fit(X, estimator=estimator, init=X[:12], device="cuda", max_iter=iterations, tol=0).n_iter_ == iterations
         found.append(np.array([machine.h2d, machine.d2h, machine.waits]))
     assert (found[1] - found[0]).tolist() == crossings
+
+
+@pytest.mark.parametrize("where", ["cuda", "cuda:all"])
+@pytest.mark.parametrize("weights", ["none", "wide"])
+@pytest.mark.parametrize("estimator", [KMeans, KMedians])
+def test_a_pass_over_chunks_waits_once(machine, rng, tmp_path, monkeypatch, estimator, weights, where):
+    """However many chunks: each sends its rows and nothing else, and what it tells is read while others compute."""
+    monkeypatch.setattr("gpuclust.objectives.median.SAMPLE_BYTES", 1 << 14)
+    X, weight = blobs(rng, 3000, 8, np.float32), WEIGHTS[weights](rng, 3000)
+    np.save(tmp_path / "x.npy", X)
+    how, found = {"estimator": estimator, "init": X[:12], "tol": 0, "device": where}, []
+    for chunk_size, iterations in ((500, 3), (100, 3), (500, 4)):
+        machine.h2d = machine.d2h = machine.waits = 0
+        model = fit(tmp_path / "x.npy", weight, chunk_size=chunk_size, max_iter=iterations, **how)
+        found.append((model, machine.h2d, machine.d2h + machine.waits))
+    (few, sent, waits), (many, sent_of_many, waits_of_many), (longer, _, waits_of_longer) = found
+    assert_same_bits(few, many)
+    assert waits_of_many == waits
+    assert sent_of_many - sent == 24 * few.n_passes_ * (1 if weight is None else 2)
+    devices = machine.devices if where == "cuda:all" else 1
+    assert 0 < waits_of_longer - waits <= (longer.n_passes_ - few.n_passes_) * devices
+
+
+@pytest.mark.parametrize("init", ["k-means++", "k-means||"])
+def test_a_pass_of_seeding_waits_once(machine, rng, tmp_path, init):
+    X, found = blobs(rng, 3000, 4, np.float32), []
+    np.save(tmp_path / "x.npy", X)
+    for chunk_size in (1000, 100):
+        machine.d2h = machine.waits = 0
+        model = fit(tmp_path / "x.npy", init=init, n_clusters=3, max_iter=1, chunk_size=chunk_size, device="cuda")
+        found.append((machine.d2h, machine.waits, model.cluster_centers_.tolist()))
+    assert found[0] == found[1]
+
+
+def moves(number):
+    from gpuclust.backends import cuda_later
+
+    record = cuda_later.Record(number=((1,), np.int64), more=((3,), np.float32))
+    record["number"][:] = number
+    return record.tell(lambda number, more: Moves(int(number[0]), int(more.sum()), number.copy()))
+
+
+def test_a_statistic_that_is_asked_too_early_waits(machine):
+    """And what has not landed is not read."""
+    from gpuclust.backends import cuda_later
+
+    assert moves(3) == Moves(3, 0, np.array([3]))
+    seen = []
+
+    def chunks():
+        one, two = moves(1), moves(2)
+        assert machine.waits == 0
+        both = one.merge(two)
+        seen.append((both.moved, machine.waits))
+        yield both.merge(Moves(4, 0, np.array([4])))
+        yield moves(8)
+
+    machine.waits = 0
+    total = cuda_later.told(chunks())
+    assert seen == [(3, 1)] and total.moved == 15 and type(total) is Moves
+    assert machine.waits == 2
+
+
+def test_no_more_crosses_at_once_than_there_is_room_for(machine):
+    from gpuclust.backends import cuda_later
+
+    cuda_later.UNDER_WAY = 60
+    assert cuda_later.told(moves(number) for number in range(9)).moved == 36
+    assert machine.waits > 5
+
+
+def test_a_pass_that_fails_leaves_no_copy_under_way(machine):
+    from gpuclust.backends import cuda_later
+
+    def chunks():
+        yield moves(1)
+        assert machine.stream(0).under_way == 1
+        raise ValueError("the second chunk")
+
+    with pytest.raises(ValueError, match="the second chunk"):
+        cuda_later.told(chunks())
+    assert machine.stream(0).under_way == 0
 
 
 def test_rows_are_halved_once(machine, rng):
@@ -369,5 +452,5 @@ def test_rows_that_turn_nan_during_a_fit_are_told(machine, rng, estimator, k, wh
         return pack(self, *args)
 
     monkeypatch.setattr(CUDABackend, "pack", spoiled)
-    with pytest.raises(ValueError, match="1 rows hold NaN or infinity that was not there at the first read"):
+    with pytest.raises(ValueError, match="(1|Some) rows hold NaN or infinity that was not there at the first read"):
         fit(X, estimator=estimator, init=X[:k].get(), device="cuda", max_iter=3, tol=0)

@@ -141,7 +141,7 @@ def triple(sizes):
 
 POINTED = {
     "float": "f4", "float2": "f4", "float4": "f4", "double": "f8", "int32_t": "i4", "uint32_t": "u4", "int64_t": "i8",
-    "uint64_t": "u8", "uint16_t": "u2", "unsignedchar": "u2",
+    "uint64_t": "u8", "unsignedlonglong": "u8", "uint16_t": "u2", "unsignedchar": "u2",
 }  # fmt: skip
 ALIGNED = {"float2": 8, "float4": 16, "unsignedchar": 16}
 PASSED = {
@@ -157,7 +157,8 @@ def suits(wanted, arg):
     if not isinstance(arg, np.ndarray):
         return type(arg) is np.uint64 and arg == 0
     pointed = wanted[:-1]
-    return arg.dtype == POINTED[pointed] and (arg.size == 0 or arg.ctypes.data % ALIGNED.get(pointed, arg.itemsize) == 0)
+    known = pointed == "void" or arg.dtype == POINTED[pointed]  # void: another parameter tells
+    return known and (arg.size == 0 or arg.ctypes.data % ALIGNED.get(pointed, arg.itemsize) == 0)
 
 
 def box(arg):

@@ -6,7 +6,8 @@
 
 #define BINS 256
 #define LANES 32
-#define AHEAD 8  // rows of a warp that are on their way at once
+#define AHEAD 8   // rows of a warp that are on their way at once
+#define ASKED 16  // and bins of a thread
 
 // Values as unsigned integers of the same order; both zeros are one.
 __device__ __forceinline__ uint32_t to_key(float x) {
@@ -62,31 +63,32 @@ __device__ __forceinline__ void start(
     }
 }
 
-// bins u32 [slots, groups, BINS, LANES] <- 0 for slots that have rows. Block (x, y): group y of slots.
+// bins u32 [slots, groups, BINS, LANES] <- 0 for slots that have rows.
 extern "C" __global__ void __launch_bounds__(256, 4) clear_digits(
-    const int32_t* counts, int64_t slots, uint32_t* bins) {
-    for (int64_t slot = blockIdx.x; slot < slots; slot += gridDim.x) {
-        if (!counts[slot]) continue;
-        uint32_t* own = bins + (slot * gridDim.y + blockIdx.y) * BINS * LANES;
+    const int32_t* counts, int64_t slots, int64_t groups, uint32_t* bins) {
+    for (int64_t place = blockIdx.x; place < slots * groups; place += gridDim.x) {
+        if (!counts[place / groups]) continue;
+        uint32_t* own = bins + place * BINS * LANES;
         for (int e = threadIdx.x; e < BINS * LANES; e += blockDim.x) own[e] = 0;
     }
 }
 
-// Block (x, y): item x by the features of group y. bins u32 [slots, groups, BINS, LANES] += values that share the
+// Block (x, y): item x by the features of groups y, y + gridDim.y, ... bins u32 [slots, groups, BINS, LANES] += values that share the
 // bits `above` with the slot's prefix [slots, groups * LANES], by their next digit. Shared memory: BINS * LANES words.
 template <class T, class Key>
 __device__ __forceinline__ void count_digits(
     const T* X, int64_t d, const Slots& slots, const Key* prefix, Key above, int64_t shift, uint32_t* bins) {
     SHARED(uint32_t, own);
     const int lane = lane_id(), warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
+    const int64_t groups = (d + LANES - 1) / LANES;
     const Item item = item_of(slots, blockIdx.x);
     if (item.begin == item.end) return;
-    const int64_t place = item.slot * gridDim.y + blockIdx.y, f = blockIdx.y * LANES + lane;
-    for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x) own[bin] = 0;
-    __syncthreads();
-    if (f < d) {
+    for (int64_t group = blockIdx.y; group < groups; group += gridDim.y) {
+        const int64_t place = item.slot * groups + group, f = group * LANES + lane;
+        for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x) own[bin] = 0;
+        __syncthreads();
         const Key wanted = prefix[place * LANES + lane];
-        for (int64_t first = item.begin + warp; first < item.end; first += AHEAD * warps) {
+        for (int64_t first = item.begin + warp; f < d && first < item.end; first += AHEAD * warps) {
             Key key[AHEAD];  // all are asked for before the first is counted
 #pragma unroll
             for (int q = 0; q < AHEAD; q++) {
@@ -98,10 +100,11 @@ __device__ __forceinline__ void count_digits(
                 if (first + q * warps < item.end && (key[q] & above) == wanted)
                     atomicAdd(own + (int)(key[q] >> shift & (BINS - 1)) * LANES + lane, 1u);
         }
+        __syncthreads();
+        for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)
+            if (own[bin]) atomicAdd(bins + place * BINS * LANES + bin, own[bin]);
+        __syncthreads();
     }
-    __syncthreads();
-    for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)
-        if (own[bin]) atomicAdd(bins + place * BINS * LANES + bin, own[bin]);
 }
 
 // A thread a (slot, feature): the digit in which the rank lies; the rank [slots, groups * LANES] goes on among its
@@ -113,12 +116,26 @@ __device__ __forceinline__ void choose_digits(
     for (int64_t p = thread_id(); p < pairs; p += thread_count()) {
         if (!counts[p / width]) continue;
         const uint32_t* own = bins + p / LANES * BINS * LANES + p % LANES;
-        uint32_t left = rank[p];
-        int digit = 0;
-        while (digit < BINS - 1 && own[digit * LANES] <= left) left -= own[digit++ * LANES];
+        uint32_t left = rank[p], values = 0;
+        int digit = -1;
+        for (int first = 0; digit < 0; first += ASKED) {  // the last bin holds the rank if none before does
+            uint32_t count[ASKED];
+#pragma unroll
+            for (int q = 0; q < ASKED; q++) count[q] = own[(first + q) * LANES];
+#pragma unroll
+            for (int q = 0; q < ASKED; q++) {
+                if (digit >= 0) continue;
+                if (first + q < BINS - 1 && count[q] <= left) {
+                    left -= count[q];
+                } else {
+                    digit = first + q;
+                    values = count[q];
+                }
+            }
+        }
         prefix[p] |= (Key)digit << shift;
         rank[p] = left;
-        same[p] = own[digit * LANES];
+        same[p] = values;
     }
 }
 
@@ -129,17 +146,20 @@ __device__ __forceinline__ void find_next(
     const T* X, int64_t d, const Slots& slots, const Key* prefix, const uint32_t* rank, const uint32_t* same,
     Key* next) {
     const int lane = lane_id(), warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
+    const int64_t groups = (d + LANES - 1) / LANES;
     const Item item = item_of(slots, blockIdx.x);
-    const int64_t f = blockIdx.y * LANES + lane, pair = (item.slot * gridDim.y + blockIdx.y) * LANES + lane;
-    if (item.begin == item.end || f >= d || rank[pair] + 1 < same[pair]) return;
-    if (slots.counts[slots.from + item.slot] % 2) return;
-    const Key low = prefix[pair];
-    Key least = ~(Key)0;
-    for (int64_t e = item.begin + warp; e < item.end; e += warps) {
-        const Key key = to_key(X[slots.row[e] * d + f]);
-        if (key > low && key < least) least = key;
+    if (item.begin == item.end || slots.counts[slots.from + item.slot] % 2) return;
+    for (int64_t group = blockIdx.y; group < groups; group += gridDim.y) {
+        const int64_t f = group * LANES + lane, pair = (item.slot * groups + group) * LANES + lane;
+        if (f >= d || rank[pair] + 1 < same[pair]) continue;
+        const Key low = prefix[pair];
+        Key least = ~(Key)0;
+        for (int64_t e = item.begin + warp; e < item.end; e += warps) {
+            const Key key = to_key(X[slots.row[e] * d + f]);
+            if (key > low && key < least) least = key;
+        }
+        if (least != ~(Key)0) atomicMin(next + pair, least);
     }
-    if (least != ~(Key)0) atomicMin(next + pair, least);
 }
 
 // one, two f64 [slots, d] <- the lower and the upper middle value; the same where the count is odd, NaN without rows.

@@ -82,14 +82,14 @@ __device__ __forceinline__ double cut(double& value, double& error, double ancho
     return piece;
 }
 
-// 2^bits lanes SPAN entries by as many columns. delta f64 [k, K, d + 1], column d is the mass; magic f64 [K, d + 1].
-// `end` is the number of entries.
+// 2^bits lanes SPAN entries by as many columns, of those from `from` on. delta f64 [k, K, d + 1], column d is the mass;
+// magic f64 [K, d + 1]. `end` is the number of entries.
 template <class T, bool WEIGHTED>
 __device__ __forceinline__ void sum_moves(
     const int32_t* row, const int32_t* group, const int32_t* end, const T* X, const double* weight, int64_t d,
-    const double* magic, int64_t K, int64_t k, double* delta, int bits) {
+    const double* magic, int64_t K, int64_t k, double* delta, int bits, int from) {
     constexpr int AHEAD = sizeof(T) == 4 && !WEIGHTED ? 8 : 4;  // entries that are read at once
-    const int64_t column = blockIdx.y * 32 + (lane_id() & ((1 << bits) - 1)), entries = *end;
+    const int64_t column = from + blockIdx.y * 32 + (lane_id() & ((1 << bits) - 1)), entries = *end;
     if (column > d) return;  // no lane of a warp waits for another here
     for (int64_t low = 0; low < K; low += LEVELS) {
         for (int64_t first = (thread_id() >> bits) * SPAN; first < entries; first += (thread_count() >> bits) * SPAN) {
@@ -133,8 +133,8 @@ __device__ __forceinline__ void sum_moves(
 #define SUM(name, T, WEIGHTED)                                                                                     \
     extern "C" __global__ void __launch_bounds__(256, 3) name(                                                     \
         const int32_t* row, const int32_t* group, const int32_t* end, const T* X, const double* weight, int64_t d, \
-        const double* magic, int64_t K, int64_t k, double* delta, int64_t bits) {                                  \
-        sum_moves<T, WEIGHTED>(row, group, end, X, weight, d, magic, K, k, delta, (int)bits);                      \
+        const double* magic, int64_t K, int64_t k, double* delta, int64_t bits, int64_t from) {                    \
+        sum_moves<T, WEIGHTED>(row, group, end, X, weight, d, magic, K, k, delta, (int)bits, (int)from);                \
     }
 SUM(sum_moves_f32, float, false)
 SUM(sum_moves_f64, double, false)

@@ -18,17 +18,17 @@ __device__ __forceinline__ Column merged(Column a, Column b) {
     return a;
 }
 
-// parts f64 [blocks, FIELDS, d] <- each block's low, high, least, sum in two pieces, sum of squares in two pieces.
+// Block (x, y): features of group x, share y of the rows. parts f64 [shares, FIELDS, d] <- each share's low, high, least, sum in two pieces, sum of squares in two pieces.
 // Shared memory: 256 columns.
 template <class T>
 __device__ __forceinline__ void scan(const T* X, int64_t n, int64_t d, const double* origin, double* parts) {
     SHARED(Column, shared);
-    const int64_t f = (int64_t)blockIdx.y * LANES + lane_id(), warps = blockDim.x >> 5;
+    const int64_t f = (int64_t)blockIdx.x * LANES + lane_id(), warps = blockDim.x >> 5;
     Column mine{INFINITY, -INFINITY, INFINITY, Pair{0.0, 0.0}, Pair{0.0, 0.0}};
     if (f < d) {
         const double zero = origin[f];
 #pragma unroll 4
-        for (int64_t i = warp_id(); i < n; i += warps * gridDim.x) {
+        for (int64_t i = blockIdx.y * warps + (threadIdx.x >> 5); i < n; i += warps * gridDim.y) {
             const double x = (double)X[i * d + f], size = fabs(x), r = x - zero;
             mine.low = fmin(mine.low, x);
             mine.high = fmax(mine.high, x);
@@ -44,7 +44,7 @@ __device__ __forceinline__ void scan(const T* X, int64_t n, int64_t d, const dou
     const double out[FIELDS] = {
         mine.low, mine.high, mine.least, mine.sum.high, mine.sum.low, mine.square.high, mine.square.low};
 #pragma unroll
-    for (int field = 0; field < FIELDS; field++) parts[(blockIdx.x * FIELDS + field) * d + f] = out[field];
+    for (int field = 0; field < FIELDS; field++) parts[((int64_t)blockIdx.y * FIELDS + field) * d + f] = out[field];
 }
 
 extern "C" __global__ void __launch_bounds__(256, 4) scan_f32(
