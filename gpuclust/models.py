@@ -11,7 +11,9 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 from sklearn.utils import get_tags
 
+from .data.columns import text_told
 from .preprocessing import FrequencyEncoder
+from .preprocessing.onehot import alike
 from .validation import feature_names_of
 
 IMPUTERS = SimpleImputer, KNNImputer
@@ -31,6 +33,8 @@ class Feature(NamedTuple):
     name: str
     categories: tuple[Any, ...] | None = None  # the values that an encoder knows; None: a number
     missing: bool = False  # whether the model has a way with missing values
+    signs: tuple[Any, ...] = ()  # what stood for a missing category in the training rows: None, NaN, or both
+    used: bool = True  # False: it is dropped
 
 
 def parts(model: Any) -> Model:
@@ -90,7 +94,8 @@ def _needs(part: Any, after: list[Feature]) -> list[Feature]:
         fills = _absent(part.missing_values)
         needs = [Feature("", None, fills)] * int(part.n_features_in_)
         for j, f in enumerate(_imputed(part)):
-            needs[f] = after[j]._replace(missing=fills)
+            signs = (part.missing_values,) if fills and after[j].categories is not None else after[j].signs
+            needs[f] = after[j]._replace(missing=fills, signs=signs)
         return needs
     if isinstance(part, OneToOneFeatureMixin):
         keeps = get_tags(part).input_tags.allow_nan
@@ -104,9 +109,14 @@ def _needs_of_columns(part: Any, after: list[Feature]) -> list[Feature]:
         given = _needs(step, after[part.output_indices_[name]])
         for f, need in zip(columns, given, strict=True):
             old = needs[f]
-            both = need if old is None else Feature("", old.categories or need.categories, old.missing and need.missing)
-            needs[f] = both
-    return [Feature("", None, True) if need is None else need for need in needs]
+            needs[f] = need if old is None else _both(old, need)
+    return [Feature("", None, True, used=False) if need is None else need for need in needs]
+
+
+def _both(one: Feature, other: Feature) -> Feature:
+    """What a column must be that two steps are given."""
+    categories, missing = one.categories or other.categories, one.missing and other.missing
+    return Feature("", categories, missing, one.signs + other.signs, one.used or other.used)
 
 
 def _need_of_categories(part: Any, values: list[Any]) -> Feature:
@@ -114,11 +124,46 @@ def _need_of_categories(part: Any, values: list[Any]) -> Feature:
     anything = isinstance(part, FrequencyEncoder | TargetEncoder) or part.handle_unknown in (
         "ignore", "infrequent_if_exist", "warn", "use_encoded_value",
     )  # fmt: skip
-    return Feature("", there, anything or len(there) < len(values))
+    signs = tuple(value for value in values if _absent(value))
+    return Feature("", there, anything or bool(signs), signs)
 
 
 def _absent(value: Any) -> bool:
     return value is None or value != value
+
+
+class Given:
+    """Rows from elsewhere as a model was given them in its training.
+
+    scikit-learn's encoders tell None from NaN, and files, JSON and DataFrames take one for the other: what is missing
+    in a column of categories becomes what it was in training. A column that had both there is left as it is.
+
+    Parameters
+    ----------
+    model : fitted Pipeline
+    """
+
+    def __init__(self, model: Any):
+        features = input_features(model)
+        self._preprocessor: Any = parts(model).preprocessor
+        kinds = [{sign is None for sign in feature.signs} for feature in features]
+        self._signs = {f: features[f].signs[0] for f, kind in enumerate(kinds) if len(kind) == 1}
+        self._numbers = [f for f, each in enumerate(features) if each.categories is None and each.used]
+
+    def __call__(self, rows: Any) -> Any:
+        """A DataFrame or array [n, d], not changed."""
+        return alike(rows, self._signs) if self._signs else rows
+
+    def preprocessed(self, rows: Any) -> Any:
+        """What the model's preprocessing makes of such rows.
+
+        Raises
+        ------
+        DataError
+            If a column of numbers has text.
+        """
+        with text_told(rows, self._numbers):
+            return self._preprocessor.transform(rows)
 
 
 class Centers(NamedTuple):

@@ -21,6 +21,7 @@ from .backends.select import named, select
 from .config import Device, config_context, get_config
 from .data.array import ArraySource, DensifiedSource
 from .data.collection import fetched, is_collection
+from .data.columns import text_told
 from .data.plan import ROW_STATE, statistics_bytes
 from .data.readers import ArrayReader
 from .data.readers import Reader as RowReader
@@ -95,10 +96,11 @@ def open_source(
     device_array = on_device(X)
     if device_array is not None:
         return _open_device(estimator, device_array, sample_weight, backend, reset, chunk_size)
-    X = validate_data(
-        estimator, X, accept_sparse="csr", dtype=dtypes(X), order="C", accept_large_sparse=False, reset=reset,
-        ensure_all_finite=finite or sp.issparse(X),
-    )  # fmt: skip
+    with text_told(X):
+        X = validate_data(
+            estimator, X, accept_sparse="csr", dtype=dtypes(X), order="C", accept_large_sparse=False, reset=reset,
+            ensure_all_finite=finite or sp.issparse(X),
+        )  # fmt: skip
     weight = None if sample_weight is None else _weights(sample_weight, X)
     statistics = statistics_bytes(clusters, X.shape[1], X.dtype.itemsize)
     if not sp.issparse(X) and not _holds(backend, X.nbytes + ROW_STATE * X.shape[0], statistics):

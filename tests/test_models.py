@@ -12,8 +12,8 @@ from sklearn.impute import KNNImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, OneHotEncoder, OrdinalEncoder, QuantileTransformer
 
-from gpuclust import KMeans, KMedians
-from gpuclust.models import Feature, InputUnits, centers_in_input_units, input_features
+from gpuclust import DataError, KMeans, KMedians
+from gpuclust.models import Feature, Given, InputUnits, centers_in_input_units, input_features
 from gpuclust.preprocessing import (
     FrequencyEncoder,
     MinMaxScaler,
@@ -109,17 +109,55 @@ def test_no_way_back_is_told():
 def test_features_of_a_pipeline():
     model, _ = by_columns(StandardScaler())
     assert input_features(model) == [
-        Feature("age"), Feature("city", ("Bonn", "Kiel", "Ulm")), Feature("note", None, True),
+        Feature("age"), Feature("city", ("Bonn", "Kiel", "Ulm")), Feature("note", None, True, used=False),
         Feature("street", ("a", "b"), True), Feature("ok"),
     ]  # fmt: skip
     filled, _ = by_columns(make_pipeline(RobustScaler(), SimpleImputer()), handle_unknown="ignore")
     assert [feature.missing for feature in input_features(filled)] == [True, True, True, True, False]
     text = make_pipeline(SimpleImputer(strategy="most_frequent"), OrdinalEncoder(), KMeans(2)).fit(DF[["city", "street"]])
-    assert input_features(text) == [Feature("city", ("Bonn", "Kiel", "Ulm"), True), Feature("street", ("a", "b"), True)]
+    assert [each._replace(signs=()) for each in input_features(text)] == [
+        Feature("city", ("Bonn", "Kiel", "Ulm"), True), Feature("street", ("a", "b"), True)
+    ]  # fmt: skip
+    assert all(sign != sign for each in input_features(text) for sign in each.signs)
     made = make_preprocessor(DF)
     whole = make_pipeline(made, KMeans(2)).fit(DF)
     assert all(feature.missing for feature in input_features(whole))
     assert input_features(whole)[1].categories == ("Bonn", "Kiel", "Ulm")
+
+
+def column(*values):
+    return pd.DataFrame({"age": range(len(values)), "city": pd.Series(values, dtype=object)})
+
+
+@pytest.mark.parametrize("sign", [None, np.nan], ids=["None", "NaN"])
+@pytest.mark.parametrize("kind", ["frame", "array"])
+def test_missing_categories_become_what_they_were_in_training(sign, kind):
+    parts = [("age", "passthrough", [0]), ("city", OneHotEncoder(handle_unknown="ignore", sparse_output=False), [1])]
+    train = column("Bonn", sign, "Ulm")
+    model = make_pipeline(ColumnTransformer(parts), KMeans(2)).fit(train if kind == "frame" else train.to_numpy(object))
+    for other in (None, np.nan, pd.NA):
+        rows = column(other, "Ulm", "Kiel")
+        rows = rows if kind == "frame" else rows.to_numpy(object)
+        found = Given(model)(rows)
+        assert found is not rows and pd.isna(rows.iloc[0, 1] if kind == "frame" else rows[0, 1])
+        values = Given(model).preprocessed(found)
+        np.testing.assert_array_equal(values, [[0, 0, 0, 1], [1, 0, 1, 0], [2, 0, 0, 0]])
+
+
+def test_a_column_that_had_both_signs_is_left_as_it_is():
+    encoder = OneHotEncoder(sparse_output=False)
+    model = make_pipeline(ColumnTransformer([("city", encoder, ["city"])]), KMeans(2)).fit(column("a", None, np.nan))
+    values = Given(model).preprocessed(Given(model)(column(None, np.nan)))
+    np.testing.assert_array_equal(values, [[0, 1, 0], [0, 0, 1]])
+
+
+def test_text_among_numbers_names_the_column_of_numbers():
+    """Not one of text that is encoded or dropped; whoever's transformer meets it."""
+    model, _ = by_columns(make_pipeline(sklearn.preprocessing.StandardScaler(), KNNImputer()))
+    rows = DF.astype({"age": object, "note": object})
+    rows.loc[2, ["age", "note"]] = "old", "none"
+    with pytest.raises(DataError, match=r"column 'age' must hold numbers, but has the text 'old'\. Replace such values"):
+        Given(model).preprocessed(rows)
 
 
 def test_a_column_that_is_used_twice():

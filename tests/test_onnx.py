@@ -14,6 +14,8 @@ from gpuclust import KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians
 from gpuclust.monitoring import summarize
 from gpuclust.persistence import check_onnx, export_onnx
 from gpuclust.persistence.onnx import onnx_bytes
+from gpuclust.persistence.onnx.export import inputs_of
+from gpuclust.persistence.onnx.sampling import random_rows
 from gpuclust.preprocessing import (
     FrequencyEncoder,
     MinMaxScaler,
@@ -79,6 +81,24 @@ def test_a_wrong_graph_is_found():
     found = check_onnx(model, graph)
     assert not found.passed
     assert found.wrong == found.clear > 9_000
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["", "summary"])
+@pytest.mark.parametrize("kind", [impute.SimpleImputer, SimpleImputer])
+def test_random_rows_lack_what_the_model_fills(kind, told):
+    """Or a graph that fills it with something else would pass."""
+    numbers, rows = make_pipeline(kind(), StandardScaler()), FRAME[[*NUMBERS, "grade"]]
+    made = ColumnTransformer([("numbers", numbers, ["u", "v"]), ("w", MinMaxScaler(), ["w"])])
+    model = make_pipeline(made, KMeans(8, random_state=0)).fit(rows)
+    summary = summarize(model, rows) if told else None
+    assert check_onnx(model, onnx_bytes(model), summary=summary).wrong == 0
+    drawn = random_rows(model, inputs_of(model), 1000, 0, summary)
+    assert [0.02 < np.isnan(column).mean() < 0.1 for column in drawn] == [True, True, False, False]
+    filled = model[0].named_transformers_["numbers"][0]
+    filled.statistics_ = filled.statistics_ + 2
+    wrong = onnx_bytes(model)
+    filled.statistics_ = filled.statistics_ - 2
+    assert check_onnx(model, wrong, summary=summary).wrong > 50
 
 
 def test_rows_close_to_two_centres_are_counted_apart():

@@ -25,6 +25,12 @@ def sets_labels(step: Step) -> Step:
     return step
 
 
+def reads_only(step: Step) -> Step:
+    """Mark a step of a fold that changes no column: it need not be done again for rows that were lost."""
+    step.reads_only = True  # type: ignore[attr-defined]
+    return step
+
+
 class Chunk(NamedTuple):
     """Rows on the device, their weights, where they start, and their slices of the ledger (writable)."""
 
@@ -126,9 +132,14 @@ class Backend(ABC):
         for X, weight in parts:
             yield self.upload(X, dtype), None if weight is None else self.upload(weight, np.float64)
 
-    def holds(self, n_bytes: int) -> bool:
-        """Whether there is room for so many bytes."""
+    def holds(self, n_bytes: int, free: int | None = None) -> bool:
+        """Whether there is room for so many bytes; `free`: as many as these are free, and not what is now."""
         return True
+
+    @property
+    def card(self) -> str:
+        """Which card of this machine it computes on, by a name that is the same in every process; '': none."""
+        return ""
 
     @abstractmethod
     def to_host(self, array: Array) -> np.ndarray: ...

@@ -6,6 +6,7 @@ This file and its parts (`cuda_*.py`) are the only ones that compute with CuPy, 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -100,8 +101,14 @@ class CUDABackend(Backend):
         return staging.uploads(self.index, parts)
 
     @on_device
-    def holds(self, n_bytes: int) -> bool:
-        return n_bytes + min(TILE_BYTES, n_bytes // 4) <= free_bytes()  # tiles may shrink, at a price
+    def holds(self, n_bytes: int, free: int | None = None) -> bool:
+        needed = n_bytes + min(TILE_BYTES, n_bytes // 4)  # tiles may shrink, at a price
+        return needed <= (free_bytes() if free is None else free)
+
+    @property
+    def card(self) -> str:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # parts of a card have one bus, and memory of their own
+        return str(cupy.cuda.runtime.deviceGetPCIBusId(self.index)) + (visible if "MIG" in visible else "")
 
     @on_device
     def to_host(self, array: Array) -> np.ndarray:

@@ -21,9 +21,9 @@ def read_parquet(path: Path, columns: list[str] | None, weight: str | None) -> T
     """Read the footer of a Parquet file; the rows stay on disk."""
     schema, _ = parquet_footer(path)
     chosen = choose(path, schema.names, columns, weight)
-    _check_types(
-        path, {name: schema.field(name).type for name in [*chosen, *([weight] if weight else [])]}, schema
-    )
+    types = {name: schema.field(name).type for name in [*chosen, *([weight] if weight else [])]}
+    if not all(map(is_number, types.values())):
+        _check_types(path, types, schema, _first_rows(path, list(types)))
     source = stream(path, chosen, weight)
     reader = source.open()
     return Table(path, chosen, True, reader.n_rows or 0, source, None, reader.blocks)
@@ -36,6 +36,12 @@ def parquet_footer(path: Path) -> tuple[Any, int]:
             return file.schema_arrow, file.metadata.num_rows
     except pa.ArrowInvalid as error:
         raise DataProblem(f"{str(path)!r} is truncated, damaged or no Parquet file ({sentence(error)})") from error
+
+
+def _first_rows(path: Path, columns: list[str]) -> Any:
+    """Return some rows of a Parquet file to show what is in them, or None."""
+    with parquet.ParquetFile(path) as file:
+        return next(file.iter_batches(batch_size=1000, columns=columns), None)
 
 
 def read_csv(path: Path, columns: list[str] | None, weight: str | None) -> Table:
@@ -157,7 +163,7 @@ def _check_types(path: Path, types: dict[str, Any], schema: Any, batch: Any = No
 
 
 def _described(name: str, kind: Any, batch: Any) -> str:
-    """Return what a column holds; for CSV with the first value that is no number."""
+    """Return what a column holds, with the first value that is no number."""
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     if not text:
         return f"column {name!r} holds {kind}"

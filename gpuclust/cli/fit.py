@@ -7,7 +7,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,8 @@ def run(settings: Settings) -> Result:
     """Cluster a file and write the results."""
     check_device(settings.device)
     estimator = make_estimator(settings)
-    with memory_budget(settings.memory):
-        prepared = _prepared(settings)
+    with memory_budget(settings.memory), contextlib.ExitStack() as stack:
+        prepared = _prepared(settings, stack)
         if prepared is None:
             table = open_table(settings.data, split_names(settings.columns), settings.weight)
         else:
@@ -110,14 +110,18 @@ def run(settings: Settings) -> Result:
     return result
 
 
-def _prepared(settings: Settings) -> Prepared | None:
-    """Prepare the file's rows, where that was asked for."""
+def _prepared(settings: Settings, stack: contextlib.ExitStack) -> Prepared | None:
+    """Prepare the file's rows, where that was asked for; those that do not stay in memory are in a file meanwhile."""
     if settings.preparation is None or not settings.preparation.asked:
         return None
     prepared = prepare(settings.data, settings.columns, settings.weight, settings.preparation)
     if not settings.quiet:
         report.print_explanation(prepared.explanation)
-    return prepared
+    if prepared.frames.fits:
+        return prepared
+    from gpuclust.cli.kept import kept
+
+    return replace(prepared, table=stack.enter_context(kept(prepared.table)))
 
 
 def _report(path: Path | None) -> contextlib.AbstractContextManager[Callable[[Result], list[Path]]]:

@@ -49,6 +49,11 @@ class Frames:
             self, columns=names, pieces=lambda: ((frame.set_axis(names, axis=1), weight) for frame, weight in pieces())
         )  # fmt: skip
 
+    def mapped(self, change: Callable[[Any], Any]) -> Frames:
+        """The same rows, changed frame by frame."""
+        pieces = self.pieces
+        return replace(self, pieces=lambda: ((change(frame), weight) for frame, weight in pieces()))
+
     def kept(self, keep: Callable[[Any], Any], rows: int) -> Frames:
         """The `rows` rows for which `keep` of a frame is true."""
         pieces = self.pieces

@@ -111,7 +111,9 @@ Device = Annotated[
 Memory = Annotated[
     str | None,
     typer.Option(
-        help="Memory for chunks of data, e.g. 2GB; .npy and .parquet larger than that are streamed."
+        help="Memory for chunks of data, e.g. 2GB; .npy and .parquet larger than that are streamed. Rows that a fit"
+        " prepares and streams are in a temporary file meanwhile, where half of the free space is enough; TMPDIR says"
+        " where."
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bar.")]

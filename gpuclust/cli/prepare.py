@@ -130,13 +130,16 @@ def _fitted(frames: Frames, made: Any, weight: str | None) -> Table:
     return table_of(frames, made, weight is not None)
 
 
-def table_of(frames: Frames, preprocessor: Any, weighted: bool) -> Table:
-    """A file's rows after a fitted preprocessing."""
+def table_of(
+    frames: Frames, preprocessor: Any, weighted: bool, transform: Callable[[Any], Any] | None = None
+) -> Table:
+    """A file's rows after a fitted preprocessing, by `transform` in place of its own if given."""
+    transform = transform or preprocessor.transform
 
     def chunks() -> Iterator[Any]:
         for frame, weight in frames.pieces():
             if len(frame):
-                X = _floats(preprocessor.transform(frame))
+                X = _floats(transform(frame))
                 yield (X, weight) if weighted else X
 
     if frames.fits:
@@ -189,19 +192,26 @@ def _floats(X: Any) -> Any:
 
 def table_for(data: Path, columns: str | None, model: Any, preprocessor: Any) -> Table:
     """The rows of a file as a model's estimator takes them: columns are found by name, if the model has names."""
+    from gpuclust.models import Given
+
     if getattr(model, "feature_names_in_", None) is None:
         return _unnamed(data, columns, model, preprocessor)
     with prepared_problems(data):
-        return table_of(frames_for(data, columns, model), preprocessor, False)
+        return table_of(frames_for(data, columns, model), preprocessor, False, Given(model).preprocessed)
 
 
 def frames_for(data: Path, columns: str | None, model: Any) -> Frames:
-    """The rows of a file as a model takes them, under the model's names if it has any."""
-    from gpuclust.models import feature_names, input_features
+    """The rows of a file as a model was given them in its training, under the model's names if it has any."""
+    from gpuclust.models import Given, feature_names, input_features
 
-    text = [f.name for f in input_features(model) if f.categories and all(isinstance(v, str) for v in f.categories)]
+    features, names = input_features(model), split_names(columns) or feature_names(model)
+    text = [
+        name for name, each in zip(names, features, strict=False)  # how many there are is seen to by `open_for`
+        if each.categories and all(isinstance(value, str) for value in each.categories)
+    ]  # fmt: skip
     frames: Frames = open_for(data, columns, model, partial(open_frames, text=text))
-    return frames if getattr(model, "feature_names_in_", None) is None else frames.renamed(feature_names(model))
+    named = getattr(model, "feature_names_in_", None) is not None
+    return (frames.renamed(feature_names(model)) if named else frames).mapped(Given(model))
 
 
 def _unnamed(data: Path, columns: str | None, model: Any, preprocessor: Any) -> Table:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import reduce
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -107,6 +106,14 @@ def heard(answer: Any, branch: Branch) -> Reply:
     return Reply.read(packed)
 
 
+def merged(parts: list[Any]) -> Any:
+    """Statistics merged as a tree, in their order."""
+    while len(parts) > 1:
+        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        parts = [pair[0].merge(pair[1]) if len(pair) > 1 else pair[0] for pair in pairs]
+    return parts[0]
+
+
 def together(parts: Parts) -> Parts:
     """Statistics merged into one, or as they are where their order matters. Of rows that are not finite, which the
     client refuses, they are NaN.
@@ -114,4 +121,4 @@ def together(parts: Parts) -> Parts:
     if not parts or getattr(parts[0][1], "ordered", False):
         return parts
     with np.errstate(invalid="ignore"):
-        return [(min(map(itemgetter(0), parts)), reduce(lambda a, b: a.merge(b), map(itemgetter(1), parts)))]
+        return [(min(map(itemgetter(0), parts)), merged([part for _, part in parts]))]

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..config import Config, config_context, get_config
 from ..errors import DataError
+from .columns import text_told
 from .readers import EmptyFileError
 from .stream import Stream
 
@@ -132,41 +134,81 @@ def column_blocks(column: Any, X: Any, count: int) -> tuple[Any, ...]:
     return pieces
 
 
-def mapped(function: Callable[[Any], Any], X: Any, dtype: Any, width: int | None = None) -> Any:
-    """The lazy dask array of what `function` gives for each block: [n], or [n, width]."""
+def mapped(
+    function: Callable[[Any], Any], X: Any, dtype: Any, width: int | None = None, *, stays: bool = False
+) -> Any:
+    """The lazy dask array of what `function` gives for each block: [n], or [n, width]; on the host, or where it
+    `stays`, on a GPU where the blocks are. The settings of now hold whenever it is computed.
+    """
     import dask.array as da
 
+    function = Configured.now(function)
     empty = np.empty((0,) if width is None else (0, width), dtype)
+    if stays and hasattr(getattr(X, "_meta", None), "__cuda_array_interface__"):
+        empty = X._meta.reshape(empty.shape).astype(dtype)
     if hasattr(X, "map_partitions"):
         return X.map_partitions(function, meta=empty)
     if isinstance(X, Blocks):
         return _from_delayed(function, X, dtype, width)
     X = X.rechunk({1: -1})
     if width is None:
-        return da.map_blocks(function, X, dtype=dtype, drop_axis=1, meta=empty)
+        return da.blockwise(OfOne(function), "i", X, "ij", dtype=dtype, meta=empty)
     return da.map_blocks(function, X, dtype=dtype, chunks=(X.chunks[0], (width,)), meta=empty)
 
 
-def applied(function: Callable[[Any], Any], X: Any, dtype: Any, width: int) -> Any:
-    """Blocks as `function` makes them, as a collection: a dask array [n, width], or shards where X is made of those."""
+def applied(function: Callable[[Any], Any], X: Any, dtype: Any, width: int, *, stays: bool) -> Any:
+    """Blocks as `function` makes them, as a collection: a dask array [n, width], or shards where X is made of those.
+    `stays` as in `mapped`.
+    """
+    function = Filled(function, dtype, width)
     if not isinstance(X, Blocks):
-        return mapped(Filled(function, dtype, width), X, dtype, width)
+        return mapped(function, X, dtype, width, stays=stays)
     import dask
 
-    made = dask.delayed(function, traverse=False)
+    made = dask.delayed(Configured.now(function), traverse=False)
     return Blocks(tuple(made(piece) for piece in X.pieces))
 
 
 @dataclass(frozen=True)
+class Configured:
+    """A function that runs under the client's settings, where it has some: a worker's own hold otherwise."""
+
+    function: Callable[[Any], Any]
+    device: Any
+    memory: int | None
+
+    @classmethod
+    def now(cls, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        config = get_config()
+        return function if config == Config() else cls(function, config.device, config.memory)
+
+    def __call__(self, block: Any) -> Any:
+        with config_context(device=None if self.device == "auto" else self.device, memory=self.memory):
+            return self.function(block)
+
+
+@dataclass(frozen=True)
+class OfOne:
+    """A function of the only block beside which no other stands: dask would copy the block to give it alone."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, blocks: Sequence[Any]) -> Any:
+        (block,) = blocks
+        return self.function(block)
+
+
+@dataclass(frozen=True)
 class Filled:
-    """A function that knows no blocks without rows."""
+    """A function that knows no blocks without rows, unless they are on a GPU."""
 
     function: Callable[[Any], Any]
     dtype: Any
     width: int
 
     def __call__(self, block: Any) -> Any:
-        return self.function(block) if len(block) else np.empty((0, self.width), self.dtype)
+        known = hasattr(block, "__cuda_array_interface__") or has_rows(block)
+        return self.function(block) if known else np.empty((0, self.width), self.dtype)
 
 
 def dtype_of(X: Any) -> np.dtype:
@@ -209,7 +251,8 @@ def rows_of(block: Any) -> np.ndarray:
     """
     if hasattr(block, "dtypes"):
         wide = np.dtype(np.float32) if all(kind == np.float32 for kind in block.dtypes) else np.dtype(np.float64)
-        block = block.to_numpy(wide)
+        with text_told(block):
+            block = block.to_numpy(wide)
     rows = np.asarray(fetched(block))
     if rows.ndim != 2 or rows.dtype.kind not in "fiub":
         raise DataError(f"A block of rows has shape {rows.shape} and dtype {rows.dtype}: a table of numbers is needed.")

@@ -57,6 +57,7 @@ class Crew:
         self._losses = [0] * len(pieces)
         self._made: dict[int, Request] = {}  # how each view came to be
         self._logs: dict[int, list[Entry]] = {}  # what made its ledgers what they are
+        self._answers: dict[int, dict[str, Any]] = {}  # what each holder said to that, by its key
         self._dropped: list[int] = []
         self._views = self._folds = 0
         self.parts = self._placed(range(len(pieces)))
@@ -161,7 +162,7 @@ class Crew:
 
     def _brought_up(self, part: Part) -> None:
         for view, made in self._made.items():
-            self._told(part, made)
+            self._answers[view][part.holder.key] = self._told(part, made)
             self._told(part, Request(view, "replay", (self._logs[view],)))
 
     def _told(self, part: Part, request: Request) -> Any:
@@ -295,7 +296,12 @@ class Crew:
         self._views += 1
         found = self.ask(request)
         self._made[request.view], self._logs[request.view] = request, []
+        self._answers[request.view] = {part.holder.key: answer for part, answer in found}
         return request.view, [answer for _, answer in found]
+
+    def answers(self, view: int) -> list[Any]:
+        """What the holders that there are now said when they made a view."""
+        return [self._answers[view][part.holder.key] for part in self.parts]
 
     def log(self, view: int) -> list[Entry]:
         return self._logs[view]
@@ -308,6 +314,7 @@ class Crew:
         """Nobody needs a view any more; holders hear of it when they are asked next."""
         self._made.pop(view, None)
         self._logs.pop(view, None)
+        self._answers.pop(view, None)
         self._dropped.append(view)
 
 

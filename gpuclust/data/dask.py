@@ -13,6 +13,7 @@ the medians: 20 MB a pass at most. Mini-batches are drawn rows, and so they do t
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from copy import copy
 from itertools import chain
@@ -27,9 +28,10 @@ from ..backends.frame import Frame
 from ..backends.metric import Metric
 from ..config import get_config
 from ..errors import DataError
+from .branches import merged
 from .collection import blocks_of, column_blocks, is_collection, mapped
 from .crew import Crew, Part, Request
-from .holder import Facts, Opening
+from .holder import Facts, Opening, Told, room_for
 from .plan import DEFAULT_CHUNK
 from .source import Source, joined
 
@@ -54,7 +56,8 @@ class DaskSource(Source):
         self._collection, blocks = X, blocks_of(X)
         lazy = is_collection(weight)
         self._crew = Crew(blocks.pieces, column_blocks(weight, X, len(blocks.pieces)) if lazy else None)
-        facts = self._facts()
+        told = self._crew.ask(Request(0, "told", (device,)))
+        facts = _facts(told)
         self._starts = np.append(0, np.cumsum([fact.rows for fact in facts]))
         filled = [fact for fact in facts if fact.rows]
         self.names = filled[0].names
@@ -67,36 +70,18 @@ class DaskSource(Source):
         self._weighted = weight is not None or any(fact.weighted for fact in filled)
         self._seekable = all(fact.seekable for fact in filled)
         opening = Opening(device, self.dtype, chunk_rows, clusters, metric, get_config().memory)
-        self._open(opening, None if lazy else weight)
+        self._open(opening, None if lazy else weight, _beside(told, opening))
 
-    def _facts(self) -> list[Facts]:
-        """What the shards tell, in order.
-
-        Raises
-        ------
-        DataError
-            If they differ in their features, or there are no rows.
-        """
-        request = Request(0, "facts")
-        found = dict(chain(*(zip(part.shards, facts, strict=True) for part, facts in self._crew.ask(request))))
-        facts = [found[s] for s in sorted(found)]
-        filled = [fact for fact in facts if fact.rows]
-        if not filled:
-            raise DataError("The shards hold no rows.")
-        if len({(fact.features, fact.names, fact.weighted) for fact in filled}) > 1:
-            raise DataError("The shards differ in their features: give each the same columns in the same order.")
-        return facts
-
-    def _open(self, opening: Opening, weight: np.ndarray | None) -> None:
+    def _open(self, opening: Opening, weight: np.ndarray | None, beside: dict[str, int]) -> None:
         starts = self._starts
 
         def own(part: Part) -> tuple[Any, ...]:
             weights = None if weight is None else _split(starts, weight, part)
-            return opening, [int(starts[s]) for s in part.shards], weights
+            return opening, [int(starts[s]) for s in part.shards], weights, beside.get(part.holder.key, 0)
 
         self._view, opened = self._crew.view("open", own=own)
+        self._opened = self._view
         limits = [bound for bound, _ in opened if bound is not None]
-        self._devices = sorted({device for _, device in opened})
         self._bound_bytes = int(min(limits) * self.n_rows) if limits else None
         weakref.finalize(self, self._crew.drop, self._view)
 
@@ -109,7 +94,7 @@ class DaskSource(Source):
         yet, there is none that a step could have changed: its arguments, perhaps as long as the data, are let go.
         """
         log = self._crew.log(self._view)
-        if method == "fold" and not log:
+        if method == "fold" and (not log or getattr(args[0], "reads_only", False)):
             return
         if method == "fold" and getattr(args[0], "sets_labels", False):
             log = _columns_there(log)
@@ -120,7 +105,7 @@ class DaskSource(Source):
         self.n_passes += 1
         found = sorted(self._crew.fold(Request(self._view, "fold", (step, args))), key=itemgetter(0))
         self._remember("fold", step, args)
-        return _merged([part for _, part in found])
+        return merged([part for _, part in found])
 
     def allocate(self, name: str, dtype: Any, fill: Any, width: int | None = None) -> None:
         self._asked("allocate", name, dtype, fill, width)
@@ -132,12 +117,12 @@ class DaskSource(Source):
 
     def keep(self, frame: Frame) -> None:
         """Not told again to a holder that takes the place of a lost one: it does without."""
-        if self._devices != [self.backend.name]:
+        if self.device != self.backend.name:
             self._asked("keep", frame)
 
     @property
     def device(self) -> str:
-        return ",".join(self._devices)
+        return ",".join(sorted({device for _, device in self._crew.answers(self._opened)}))
 
     def release(self, *names: str) -> None:
         self._asked("release", *names)
@@ -152,6 +137,9 @@ class DaskSource(Source):
 
     def fill(self, name: str, values: np.ndarray) -> None:
         self._crew.ask(Request(self._view, "fill", (), lambda part: (name, _split(self._starts, values, part))))
+        log = self._crew.log(self._view)
+        if log and log[-1][:1] == ("write",) and log[-1][1][0] == name:  # what nothing has read since
+            self._crew.keep(self._view, log[:-1])
         self._remember("write", name, np.arange(self.n_rows), values)
 
     def rows(self, name: str) -> Array:
@@ -217,6 +205,33 @@ class DaskSource(Source):
             yield self.slices([(start, min(start + step, self.n_rows))])[0]
 
 
+def _facts(told: Sequence[tuple[Part, Told]]) -> list[Facts]:
+    """What the shards are like, in order.
+
+    Raises
+    ------
+    DataError
+        If they differ in their features, or there are no rows.
+    """
+    found = dict(chain(*(zip(part.shards, each.facts, strict=True) for part, each in told)))
+    facts = [found[s] for s in sorted(found)]
+    filled = [fact for fact in facts if fact.rows]
+    if not filled:
+        raise DataError("The shards hold no rows.")
+    if len({(fact.features, fact.names, fact.weighted) for fact in filled}) > 1:
+        raise DataError("The shards differ in their features: give each the same columns in the same order.")
+    return facts
+
+
+def _beside(told: Sequence[tuple[Part, Told]], opening: Opening) -> dict[str, int]:
+    """For each holder the bytes that the others will take of the same card."""
+    room = {part.holder.key: room_for(each.facts, opening) if each.card else 0 for part, each in told}
+    taken: Counter[str] = Counter()
+    for part, each in told:
+        taken[each.card] += room[part.holder.key]
+    return {part.holder.key: taken[each.card] - room[part.holder.key] for part, each in told}
+
+
 def _split(starts: np.ndarray, column: np.ndarray, part: Part) -> list[np.ndarray]:
     """What of a column belongs to each of a part's shards."""
     return [column[starts[s] : starts[s + 1]] for s in part.shards]
@@ -233,14 +248,6 @@ def _columns_there(log: Sequence[tuple[str, tuple[Any, ...]]]) -> list[tuple[str
         elif method == "release":
             there = {name: entry for name, entry in there.items() if name not in args}
     return list(there.values())
-
-
-def _merged(parts: list[Any]) -> Any:
-    """Statistics merged as a tree, in the order of the shards."""
-    while len(parts) > 1:
-        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        parts = [pair[0].merge(pair[1]) if len(pair) > 1 else pair[0] for pair in pairs]
-    return parts[0]
 
 
 def _in_order(found: Sequence[Sequence[tuple[int, np.ndarray]]]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -39,6 +40,13 @@ class Facts(NamedTuple):
     seekable: bool = True
 
 
+class Told(NamedTuple):
+    """What a holder tells before its shards are opened."""
+
+    facts: list[Facts]
+    card: str  # which card of which machine it computes on; '': none
+
+
 class Opening(NamedTuple):
     """How shards become sources, on every worker alike."""
 
@@ -62,6 +70,7 @@ class Holder:
         self._views: dict[int, list[Source]] = {}
         self._memory: int | None = None
         self._backend: Backend = CPUBackend()
+        self._free: int | None = None  # bytes, before any worker opened its shards
         self._last: tuple[int, Any] = 0, None  # the newest fold, and what it gave until the next call
 
     def call(self, request: bytes, below: Sequence[Branch] = ()) -> bytes:
@@ -107,7 +116,16 @@ class Holder:
         return nullcontext() if self._memory is None else config_context(memory=self._memory)
 
     # the shards
-    def facts(self, view: int) -> list[Facts]:
+    def told(self, view: int, device: str) -> Told:
+        """What the shards are like, and where they will be."""
+        facts, self._backend = self.facts(), select(device).backend
+        card = self._backend.card
+        if not card:
+            return Told(facts, "")
+        self._free = self._backend.free_bytes()
+        return Told(facts, f"{socket.gethostname()} {card}")
+
+    def facts(self) -> list[Facts]:
         if not self._rows:
             self._rows = [_readable(block) for block in self._blocks]
             names = [_names(block) for block in self._blocks]
@@ -116,32 +134,27 @@ class Holder:
         return self._facts
 
     def open(
-        self, view: int, opening: Opening, starts: Sequence[int], weights: Sequence[Any] | None
+        self, view: int, opening: Opening, starts: Sequence[int], weights: Sequence[Any] | None, beside: int = 0
     ) -> tuple[float | None, str]:
         """Make sources of the shards, whose first rows are `starts` of all rows; bytes a row for bounds, if limited,
-        and what this worker computes on.
+        and what this worker computes on. `beside`: bytes that other workers will take of the same card.
         """
-        self._memory, self._backend = opening.memory, select(opening.device).backend
-        facts, nothing = self.facts(view), [None] * len(starts)
+        self._memory, fresh = opening.memory, not self._rows
+        self._backend = select(opening.device).backend if fresh else self._backend
+        facts, nothing = self.facts(), [None] * len(starts)
         given: Sequence[Any] = weights or self._weights or nothing
         total, sources = sum(fact.rows for fact in facts), []
-        fits = self._fits(facts, opening)
+        fits = self._backend.holds(room_for(facts, opening) + beside, None if fresh else self._free)
         for i, fact in enumerate(facts):
             weight = None if given[i] is None else _weight(given[i], fact.rows)
-            beside = None if opening.memory is None else opening.memory - ROW_STATE * (total - fact.rows)
-            source = self._source(self._rows[i], weight, fact, opening, fits, beside)
+            left = None if opening.memory is None else opening.memory - ROW_STATE * (total - fact.rows)
+            source = self._source(self._rows[i], weight, fact, opening, fits, left)
             source.first = starts[i]
             sources.append(source)
             self._rows[i] = np.empty((0, fact.features))  # the source holds them, perhaps as another dtype
         self._views[view] = sources
         bounds = [s.bound_bytes / s.n_rows for s in sources if s.n_rows and s.bound_bytes is not None]
         return min(bounds, default=None), self._backend.name
-
-    def _fits(self, facts: Sequence[Facts], opening: Opening) -> bool:
-        """Whether the device has room for all shards of this worker."""
-        needed = sum(fact.rows * (fact.features * opening.dtype.itemsize + ROW_STATE) for fact in facts)
-        statistics = statistics_bytes(opening.clusters, max(fact.features for fact in facts), opening.dtype.itemsize)
-        return self._backend.holds(needed + statistics)
 
     def _source(
         self,
@@ -249,6 +262,12 @@ class Holder:
                     ledger = {name: source.backend.to_host(column) for name, column in columns}
                     found.append((number, Chunk(X, weight, chunk.start, ledger)))
         return found
+
+
+def room_for(facts: Sequence[Facts], opening: Opening) -> int:
+    """Bytes of a device that all shards of a worker take."""
+    needed = sum(fact.rows * (fact.features * opening.dtype.itemsize + ROW_STATE) for fact in facts)
+    return needed + statistics_bytes(opening.clusters, max(fact.features for fact in facts), opening.dtype.itemsize)
 
 
 def _worker() -> Any:

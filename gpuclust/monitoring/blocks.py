@@ -16,7 +16,7 @@ from ..backends.base import Array, Backend, Centers
 from ..data.source import Source
 from ..errors import DataError
 from ..profiling import rows
-from ..profiling.fitted import metric_of
+from ..profiling.fitted import metric_of, placed
 from ..solvers.nearest import staged
 from ..validation import Reader, is_stream, open_source
 from .columns import category_names, number_like, numbers
@@ -101,6 +101,7 @@ def of_frames(model: Any, pieces: Pieces, names: list[str]) -> Rows:
     first, _ = next(pieces(), (None, None))
     if first is None:
         raise ValueError("X has no rows.")
+    given = models.Given(model)
     encoded = [feature.categories is not None for feature in models.input_features(model)]
     categorical = np.array([text or not number_like(first.dtypes.iloc[f]) for f, text in enumerate(encoded)])
 
@@ -115,7 +116,7 @@ def of_frames(model: Any, pieces: Pieces, names: list[str]) -> Rows:
                 ]
                 own = None if weight is None else weight[at : at + BLOCK]
                 number = np.arange(start + at, start + at + len(part))
-                yield Block(number, columns, own, *_assign_given(model, part))
+                yield Block(number, columns, own, *_assign_given(model, given(part)))
             start += len(frame)
 
     return Rows(names, categorical, read)
@@ -216,8 +217,5 @@ def _assign(backend: Backend, part: Array, dense: np.ndarray, stage: Centers) ->
     if not fine.any():
         return label, distance
     taken = part if fine.all() else backend.upload(dense[fine], dense.dtype)
-    own = backend.nearest(taken, stage)
-    cost = backend.to_host(backend.costs(taken, stage.given, own, stage.frame.metric))
-    label[fine] = backend.to_host(own)
-    distance[fine] = cost if stage.frame.metric.l1 else np.sqrt(cost)
+    label[fine], distance[fine] = placed(backend, taken, stage)
     return label, distance

@@ -127,6 +127,7 @@ def refit(
     pandas()
     preprocessor, old = models.parts(model)
     with unnamed():
+        X = models.Given(model)(X)
         rows = X if preprocessor is None else preprocessor.transform(X)
         before, distance = assign(old, rows)
         start, fresh = old.cluster_centers_, preprocessor

@@ -16,7 +16,9 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ..backends.base import Array, Backend
 from ..backends.select import select
+from ..config import get_config
 from ..data.collection import applied, dtype_of, is_collection
+from ..data.columns import text_told
 from ..data.mapped import Rule
 from ..data.source import Source
 from ..data.stream import Stream, stream
@@ -81,7 +83,8 @@ class Streamed:
         """
         if elsewhere(X):
             return self._transformed(X, self._forward, "transform")
-        out = super().transform(X, **_given(copy))  # type: ignore[misc]
+        with text_told(X):
+            out = super().transform(X, **_given(copy))  # type: ignore[misc]
         widened = type(out) is np.ndarray and out.dtype == np.float64 and dtypes(X) is np.float32
         return out.astype(np.float32) if widened else out  # scikit-learn asks some frames for an array first
 
@@ -100,7 +103,8 @@ class Streamed:
         """
         if elsewhere(X):
             return self._transformed(X, self._backward, "inverse_transform")
-        return super().inverse_transform(X, **_given(copy))  # type: ignore[misc]
+        with text_told(X):
+            return super().inverse_transform(X, **_given(copy))  # type: ignore[misc]
 
     def to_sklearn(self) -> Any:
         """The fitted scikit-learn twin: same parameters, same fitted attributes."""
@@ -135,7 +139,8 @@ class Streamed:
         """Rows of a stream, of a collection or on a GPU."""
         check_is_fitted(self)
         if is_collection(X):
-            return applied(getattr(self, method), X, dtype_of(X), step().n_features)
+            device = self.device if self.device != "auto" else get_config().device  # type: ignore[attr-defined]
+            return applied(getattr(self, method), X, dtype_of(X), step().n_features, stays=device != "cpu")
         if is_stream(X):
             return lazily(self, X, step())
         backend = select(self.device).backend  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,25 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..backends.statistics import Rows
+from ..data.columns import column_names, library
 from ..data.plan import plan
 from ..data.stream import Stream, stream
-
-
-def library(X: Any) -> str | None:
-    """'pandas', 'polars' or 'pyarrow' for their frames, else None."""
-    for name, kind in (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table")):
-        module = sys.modules.get(name)  # without it there is no such frame
-        if module is not None and hasattr(module, kind) and isinstance(X, getattr(module, kind)):
-            return name
-    return None
-
-
-def column_names(X: Any) -> list[Any]:
-    """The columns of a frame; 0, 1, ... of anything else."""
-    kind = library(X)
-    if kind is None:
-        return list(range(X.shape[1]))
-    return list(X.column_names if kind == "pyarrow" else X.columns)
 
 
 def decoded(X: Any) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from sklearn import preprocessing as sklearn
 from sklearn.utils.validation import check_is_fitted
 
+from ..data.columns import columns
+from ..errors import DataError
 from .containers import decoded, library
 from .frequency import plain
 
@@ -29,15 +32,25 @@ class OneHotEncoder(sklearn.OneHotEncoder):
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Find the categories; X is an array-like or DataFrame of shape (n_samples, n_features), y is ignored."""
-        super().fit(_alike(X, ()))
+        """Find the categories; X is an array-like or DataFrame of shape (n_samples, n_features), y is ignored.
+
+        Raises
+        ------
+        DataError
+            If a column has text and numbers.
+        """
+        X = alike(X)
+        try:
+            super().fit(X)
+        except TypeError as error:
+            _refuse_mixed(X, error)
+            raise
         return self
 
     def transform(self, X: Any) -> Any:
         """A column per category, 1 where it applies; X as in `fit`."""
         check_is_fitted(self)
-        absent = (value for values in self.categories_ for value in [*_absent(values), None][:1])
-        return super().transform(_alike(X, tuple(absent)))
+        return super().transform(alike(X, {f: [*_absent(each), None][0] for f, each in enumerate(self.categories_)}))
 
     def to_sklearn(self) -> sklearn.OneHotEncoder:
         """The fitted scikit-learn twin; None is a missing category to it, NaN is none that it knows."""
@@ -47,37 +60,52 @@ class OneHotEncoder(sklearn.OneHotEncoder):
         return twin
 
 
+def _refuse_mixed(X: Any, error: TypeError) -> None:
+    """Raise where scikit-learn cannot sort a column since it has text and numbers."""
+    for name, column in columns(X):
+        kinds = {isinstance(value, str): value for value in plain(np.asarray(column, object)) if value is not None}
+        if len(kinds) > 1:
+            raise DataError(
+                f"Column {name!r} has text and numbers, for example {kinds[True]!r} and {kinds[False]!r}, which cannot"
+                " be told to be the same category or not: make all of it text (df[column].astype(str)), or encode it by"
+                " gpuclust.preprocessing.FrequencyEncoder, which keeps them apart."
+            ) from error
+
+
 def _absent(values: np.ndarray) -> list[Any]:
     return [value for value in values.tolist() if value is None or value != value]
 
 
-def _alike(X: Any, absent: tuple[Any, ...]) -> Any:
-    """The same rows with one sign for what is missing in columns of objects: None, or that of `absent`."""
+def alike(X: Any, signs: Mapping[int, Any] | None = None) -> Any:
+    """The same rows with one sign for what is missing in columns of objects: None, or what `signs` has for a column;
+    columns that it does not have are left as they are.
+    """
     X = decoded(X)
     if library(X) == "pandas":
-        return _alike_frame(X, absent)
+        return _alike_frame(X, signs)
     if not isinstance(X, np.ndarray) or X.dtype != object or X.ndim != 2:
         return X
-    out = np.empty_like(X)
-    for f in range(X.shape[1]):
-        out[:, f] = _signed(X[:, f], absent[f : f + 1])
+    out = np.array(X)
+    for f in range(X.shape[1]) if signs is None else signs:
+        out[:, f] = _signed(X[:, f], None if signs is None else signs[f])
     return out
 
 
-def _signed(column: np.ndarray, absent: tuple[Any, ...]) -> np.ndarray:
-    sign = absent[0] if absent else None
+def _signed(column: np.ndarray, sign: Any) -> np.ndarray:
     out = np.empty(len(column), object)
     out[:] = [sign if value is None else value for value in plain(column)]
     return out
 
 
-def _alike_frame(X: Any, absent: tuple[Any, ...]) -> Any:
+def _alike_frame(X: Any, signs: Mapping[int, Any] | None) -> Any:
     import pandas as pd
 
     found = {}
     for f, dtype in enumerate(X.dtypes):
         column, kind = X.iloc[:, f], dtype.categories.dtype if dtype == "category" else dtype
-        if not pd.api.types.is_numeric_dtype(kind) and column.isna().any():
-            column = pd.Series(_signed(column.to_numpy(object), absent[f : f + 1]), X.index, object)
+        asked = signs is None or f in signs
+        if asked and not pd.api.types.is_numeric_dtype(kind) and column.isna().any():
+            sign = None if signs is None else signs[f]
+            column = pd.Series(_signed(column.to_numpy(object), sign), X.index, object)
         found[f] = column
     return pd.DataFrame(found, index=X.index).set_axis(X.columns, axis=1)

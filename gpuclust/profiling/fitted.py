@@ -70,8 +70,19 @@ def costs(backend: Backend, rows: Array, start: int, stage: Centers) -> tuple[Ar
 
 
 def distances(backend: Backend, rows: Array, start: int, stage: Centers) -> tuple[np.ndarray, np.ndarray]:
-    """Label and distance of rows, on the host: the cost itself, or its root where the cost is a square."""
-    label, cost = map(backend.to_host, costs(backend, rows, start, stage))
+    """Label and distance of rows, on the host; NotFiniteError for a value that is not."""
+    return _on_host(backend, *costs(backend, rows, start, stage), stage)
+
+
+def placed(backend: Backend, rows: Array, stage: Centers) -> tuple[np.ndarray, np.ndarray]:
+    """The same, with label -1 where a value is not finite."""
+    label = backend.nearest(rows, stage)
+    return _on_host(backend, label, backend.costs(rows, stage.given, label, stage.frame.metric), stage)
+
+
+def _on_host(backend: Backend, label: Array, cost: Array, stage: Centers) -> tuple[np.ndarray, np.ndarray]:
+    """Label i32 [n] and distance f64 [n]: the cost itself, or its root where the cost is a square."""
+    label, cost = backend.to_host(label), backend.to_host(cost)
     return label, cost if stage.frame.metric.l1 else np.sqrt(cost)
 
 

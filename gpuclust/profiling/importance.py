@@ -10,13 +10,16 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ..backends.base import Backend, Centers, Chunk
+from ..backends.base import Backend, Centers, Chunk, reads_only
 from ..backends.statistics import Cost
+from ..data.source import Source
 from ..errors import DataError
 from ..metrics import adjusted_rand_score, silhouette_score
 from ..validation import feature_names_of
 from .fitted import costs, fitted, metric_of
 from .rows import blocks, columns, opened, pandas
+
+SHUFFLED = "shuffled"  # column of a ledger: the values of the feature at hand
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,15 @@ def permutation_importance(estimator: Any, X: Any, *, n_repeats: int = 5, random
     with fitted(estimator, X) as rows:
         source, stage = rows.source, rows.stage()
         label, n = rows.assign()[0], source.n_rows
-        before = float(source.fold(_shuffled, stage, label, None, None).cost.total.value())
+        if source.remote:
+            source.allocate("label", label.dtype, 0)
+            source.allocate(SHUFFLED, source.dtype, 0)
+        told = _told(source, "label", label)
+        before = float(source.fold(_shuffled, stage, told, None, None).cost.total.value())
         made = []
         for f, column in enumerate(columns(source)):
-            shuffles = (column[random_state.permutation(n)] for _ in range(n_repeats))
-            found = [source.fold(_shuffled, stage, label, f, values) for values in shuffles]
+            shuffles = (_told(source, SHUFFLED, column[random_state.permutation(n)]) for _ in range(n_repeats))
+            found = [source.fold(_shuffled, stage, told, f, values) for values in shuffles]
             loss = [float(each.cost.total.value()) - before for each in found]
             moved = [each.moved / n for each in found]
             made.append((np.mean(loss), np.std(loss), np.mean(moved), np.std(moved)))
@@ -83,17 +90,28 @@ def permutation_importance(estimator: Any, X: Any, *, n_repeats: int = 5, random
     return table.sort_values("loss_increase", ascending=False, kind="stable")
 
 
+def _told(source: Source, name: str, values: np.ndarray) -> np.ndarray | None:
+    """A column [n] for a step: itself, or None where rows are far away, each worker of which is sent its own part."""
+    if not source.remote:
+        return values
+    source.fill(name, values)
+    return None
+
+
+@reads_only
 def _shuffled(
-    backend: Backend, chunk: Chunk, stage: Centers, before: np.ndarray, f: int | None, values: np.ndarray | None
+    backend: Backend, chunk: Chunk, stage: Centers, before: np.ndarray | None, f: int | None, values: np.ndarray | None
 ) -> _Change:
-    """What rows cost with `values` [n] of all rows as feature f."""
+    """What rows cost with `values` [n] of all rows, or those of the ledger, as feature f."""
     parts = []
     for where, rows in blocks(chunk):
         X = backend.upload(rows.toarray(), rows.dtype) if hasattr(rows, "toarray") else rows.copy()
-        if values is not None:
-            X[:, f] = backend.upload(values[where], X.dtype)
+        here = slice(where.start - chunk.start, where.stop - chunk.start)
+        if f is not None:
+            X[:, f] = chunk.rows[SHUFFLED][here] if values is None else backend.upload(values[where], X.dtype)
         label, cost = costs(backend, X, where.start, stage)
-        moved = int(np.count_nonzero(backend.to_host(label) != before[where]))
+        old = backend.to_host(chunk.rows["label"][here]) if before is None else before[where]
+        moved = int(np.count_nonzero(backend.to_host(label) != old))
         parts.append(_Change(backend.total(cost, None, label, len(stage.given)), moved))
     return reduce(_Change.merge, parts)
 

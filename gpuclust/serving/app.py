@@ -133,7 +133,7 @@ def _reloading(service: Service) -> Any:
 
     async def reload() -> None:
         with contextlib.suppress(Refused):  # the log says why
-            await service.reload()
+            await service.reload(called=True)
 
     def on_signal() -> None:
         task = loop.create_task(reload())

@@ -116,7 +116,7 @@ def _places(schema: Any, columns: Columns) -> list[int]:
         number = types.is_floating(kind) or types.is_integer(kind) or types.is_null(kind)
         text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
         if not (number or (text and feature.categories is not None)):
-            wanted = "numbers" if feature.categories is None else "text or numbers"
+            wanted = "numbers: cast it to float64" if feature.categories is None else "text or numbers"
             raise unsuitable(f"Column {feature.name!r} has type {str(kind)[:80]}; it must hold {wanted}.")
     return where
 

@@ -74,7 +74,10 @@ class Columns:
             return np.nan if feature.categories is None else None
         if feature.categories is None:
             if kind is not float and kind is not int:
-                raise unsuitable(f"Row {row}: {feature.name!r} must be a number, not {_shown(value)}.")
+                instead = ", or null where it is missing" if feature.missing else ""
+                raise unsuitable(
+                    f"Row {row}: {feature.name!r} must be a number, not {_shown(value)}. Send a number{instead}."
+                )
             return float(value)
         if kind is not str and (kind is bool or not isinstance(value, int | float)):
             raise unsuitable(f"Row {row}: {feature.name!r} must be text or a number, not {_shown(value)}.")
@@ -90,7 +93,8 @@ def not_finite(row: int, feature: Feature) -> Exception:
 
 def _shown(value: Any) -> str:
     kinds = {str: "text", bool: "true or false", list: "an array", dict: "an object"}
-    return kinds.get(type(value), type(value).__name__)
+    shown = kinds.get(type(value), type(value).__name__)
+    return f"{shown} ({value[:40]!r})" if isinstance(value, str) else shown
 
 
 def _listed(names: Sequence[str], most: int = 10) -> str:

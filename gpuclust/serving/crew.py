@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,11 @@ class Crew:
         """Whether the supervisor is no more."""
         return os.getppid() != self.supervisor
 
+    @property
+    def first(self) -> bool:
+        """Whether this is the one of all workers that speaks for them."""
+        return min(int(place.name.removeprefix("worker-")) for place in self._places()) == os.getpid()
+
     def call(self) -> None:
         """Have the supervisor tell all workers to reload."""
         os.kill(self.supervisor, signal.SIGHUP)
@@ -46,7 +52,10 @@ class Crew:
         return min(count, self.size)
 
     def _count(self, digest: str) -> int:
-        return sum(_read(place) == digest for place in Path(self.folder).glob("worker-*[0-9]"))
+        return sum(_read(place) == digest for place in self._places())
+
+    def _places(self) -> Iterator[Path]:
+        return Path(self.folder).glob("worker-*[0-9]")
 
     def forget(self, pid: int) -> None:
         """A worker is no more."""

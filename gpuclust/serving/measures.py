@@ -14,13 +14,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 SECONDS: Final = 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
 ROWS: Final = 1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576
 MOST_CLUSTERS: Final = 1000  # that are told apart
+MODEL: Final = 16  # characters of a model's digest that name it, as in the answers' header
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # where several workers put their counts
 
 
 class Measures:
     """Counters of one application; in a folder that all workers share, where there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._model = model[:MODEL]
         # What is chosen on import does not know of a folder that was made since.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
@@ -31,7 +33,9 @@ class Measures:
         )  # fmt: skip
         self._errors = Counter("gpuclust_errors", "Requests refused, by code of error.", ["code"], registry=registry)
         self._rows = Counter("gpuclust_rows", "Rows scored.", registry=registry)
-        self._clusters = Counter("gpuclust_cluster_rows", "Rows scored, by cluster.", ["cluster"], registry=registry)
+        self._clusters = Counter(
+            "gpuclust_cluster_rows", "Rows scored, by cluster and model.", ["cluster", "model"], registry=registry
+        )
         self._batch = Histogram("gpuclust_batch_rows", "Rows scored together.", buckets=ROWS, registry=registry)
         self._reloads = Counter("gpuclust_reloads", "Reloads of the model.", ["result"], registry=registry)
         self._updates = Counter("gpuclust_updates", "Steps of partial_fit.", registry=registry)
@@ -54,13 +58,13 @@ class Measures:
         if code is not None:
             self._child(self._errors, code).inc()
 
-    def scored(self, label: np.ndarray, n_clusters: int) -> None:
+    def scored(self, label: np.ndarray, n_clusters: int, model: str) -> None:
         self._rows.inc(len(label))
         self._batch.observe(len(label))
         if n_clusters <= MOST_CLUSTERS:
             counts = np.bincount(label)
             for cluster in counts.nonzero()[0].tolist():
-                self._child(self._clusters, str(cluster)).inc(int(counts[cluster]))
+                self._child(self._clusters, str(cluster), model[:MODEL]).inc(int(counts[cluster]))
 
     def reloaded(self, well: bool) -> None:
         self._child(self._reloads, "done" if well else "failed").inc()
@@ -73,16 +77,22 @@ class Measures:
         for (measure, feature), value in values.items():
             self._child(self._drift, measure, feature).set(value)
 
-    def renewed(self) -> None:
-        """Another model is served: what was found of the rows of the one before it is no drift of its own."""
+    def renewed(self, model: str) -> None:
+        """Another model is served: what was found of the rows of the one before it is neither drift nor a share of its
+        own clusters.
+        """
+        self._model = model[:MODEL]
         old = [key[1:] for key in self._children if key[0] is self._drift]
         self.drifted(0, dict.fromkeys(old, 0.0))
+        if os.environ.get(FOLDER) is None:  # files of several workers keep what is in them
+            self._clusters.clear()
+            self._children = {key: child for key, child in self._children.items() if key[0] is not self._clusters}
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format, summed over the workers."""
         folder, registry = os.environ.get(FOLDER), CollectorRegistry()
         inner = self._registry if folder is None else MultiProcessCollector(None, folder)  # type: ignore[no-untyped-call]
-        registry.register(_WithShares(inner))
+        registry.register(_WithShares(inner, self._model))
         return generate_latest(registry)
 
     def _child(self, metric: Any, *labels: str) -> Any:
@@ -94,22 +104,23 @@ class Measures:
 
 
 class _WithShares:
-    """The counters, and which share of the rows each cluster has."""
+    """The counters, and which share of the rows each cluster of the model has."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+    def __init__(self, inner: Any, model: str) -> None:
+        self._inner, self._model = inner, model
 
     def collect(self) -> Iterator[Any]:
         for family in self._inner.collect():
             yield family
             if family.name == "gpuclust_cluster_rows":
-                yield _shares(family)
+                yield _shares(family, self._model)
 
 
-def _shares(family: Any) -> GaugeMetricFamily:
-    found = GaugeMetricFamily("gpuclust_cluster_share", "Share of the rows scored, by cluster.", labels=["cluster"])
-    counts = {s.labels["cluster"]: s.value for s in family.samples if s.name.endswith("_total")}
-    total = sum(counts.values())
-    for cluster, count in counts.items():
-        found.add_metric([cluster], count / total)
+def _shares(family: Any, model: str) -> GaugeMetricFamily:
+    text = "Share of the rows that the model scored, by cluster."
+    found = GaugeMetricFamily("gpuclust_cluster_share", text, labels=["cluster", "model"])
+    own = [each for each in family.samples if each.name.endswith("_total") and each.labels["model"] == model]
+    total = sum(each.value for each in own)
+    for each in own:
+        found.add_metric([each.labels["cluster"], model], each.value / total)
     return found

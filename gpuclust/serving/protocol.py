@@ -34,6 +34,8 @@ class Protocol(HttpToolsProtocol):
     _in_header = False
     _body = 0  # bytes of the body that are still to come; 0 where that is not known
     _piece = b""  # what is parsed just now
+    _between = True  # whether what comes belongs to no request that is known yet
+    _refusal: tuple[int, str] | None = None  # what is said once all requests before it are answered
     _untaken = 0, 0.0  # bytes that wait for the client to take them, and since when none was taken
 
     def connection_made(self, transport: Any) -> None:
@@ -46,7 +48,7 @@ class Protocol(HttpToolsProtocol):
         if self._until is None and (self.cycle is None or self.cycle.response_complete):
             self._begin()
         at = 0
-        while at < len(data) and not self.transport.is_closing():
+        while at < len(data) and not self.transport.is_closing() and self._refusal is None:
             size = PIECE if self._in_header else max(PIECE, self._body)
             self._feed(data[at : at + size])
             at += size
@@ -93,11 +95,19 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_header, self._until = False, time.monotonic() + self.limits.body_timeout
+        before = self.cycle
         super().on_headers_complete()
+        self._between = self.cycle is before
 
     def on_message_complete(self) -> None:
-        self._until = None
+        self._until, self._between = None, True
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        last = not self.pipeline
+        super().on_response_complete()
+        if last and self._refusal is not None:
+            self._answer(*self._refusal)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, msg)
@@ -119,10 +129,23 @@ class Protocol(HttpToolsProtocol):
         self._until = time.monotonic() + self.limits.header_timeout
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer without the application, where nothing was answered yet, and close."""
+        """Answer without the application, where nothing was answered yet, and close; but not before the requests that
+        came before are answered.
+        """
+        if self.transport.is_closing() or self._refusal is not None:
+            return
+        waits = self._between and self.cycle is not None and not self.cycle.response_complete
+        if not (waits or self.pipeline):
+            return self._answer(status, message)
+        if not self._between:
+            self.pipeline.popleft()  # it is refused itself
+        self._refusal, self._until = (status, message), None
+        self.flow.pause_reading()
+
+    def _answer(self, status: int, message: str) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if self._refusal or self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             body = described(status, message)
             head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)

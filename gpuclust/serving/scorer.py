@@ -9,8 +9,8 @@ import numpy as np
 
 from ..backends.base import Centers
 from ..backends.select import select
-from ..models import feature_names, input_features, parts
-from ..profiling.fitted import metric_of
+from ..models import Given, feature_names, input_features, parts
+from ..profiling.fitted import metric_of, placed
 from ..solvers.nearest import packed
 
 DTYPES = np.float32, np.float64
@@ -37,6 +37,7 @@ class Scorer:
         self.names = feature_names(model)
         self.n_clusters = len(self.centers)
         self._named = hasattr(model, "feature_names_in_")
+        self._given = Given(model)
         self._numbers = [feature.name for feature in input_features(model) if feature.categories is None]
         self._stages: dict[Any, Centers] = {
             np.dtype(dtype): packed(self.backend, self.centers, dtype, self.metric) for dtype in DTYPES
@@ -58,7 +59,8 @@ class Scorer:
         """Rows as the clusters see them: float32 or float64 [n, d of the centres]."""
         if self.preprocessor is None:
             return rows
-        found = self.preprocessor.transform(as_table(rows, self.names if self._named else None, self._numbers))
+        table = self._given(as_table(rows, self.names if self._named else None, self._numbers))
+        found = self._given.preprocessed(table)
         found = np.asarray(found.toarray() if hasattr(found, "toarray") else found)
         if len(found) != len(rows):
             raise ValueError("The model's preprocessing leaves out some of these rows, which get no label then.")
@@ -66,11 +68,7 @@ class Scorer:
 
     def assign(self, rows: np.ndarray) -> Scored:
         """Label and distance of prepared rows; label -1 where a value is not finite."""
-        stage, device_rows = self._stages[rows.dtype], self.backend.upload(rows, rows.dtype)
-        label = self.backend.nearest(device_rows, stage)
-        cost = self.backend.costs(device_rows, stage.given, label, self.metric)
-        label, cost = self.backend.to_host(label), self.backend.to_host(cost)
-        return Scored(label, cost if self.metric.l1 else np.sqrt(cost))
+        return Scored(*placed(self.backend, self.backend.upload(rows, rows.dtype), self._stages[rows.dtype]))
 
     def distances(self, rows: np.ndarray) -> np.ndarray:
         """Distances of prepared rows to all centres, f64 [n, k]."""

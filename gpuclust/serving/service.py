@@ -35,7 +35,7 @@ class Service:
     def __init__(self, path: str | os.PathLike[str], settings: Settings, crew: Crew | None = None) -> None:
         self.path, self.settings, self.crew = os.fspath(path), settings, crew
         self.loaded = Loaded.read(path, settings.device)
-        self.measures = Measures()
+        self.measures = Measures(self.loaded.digest)
         self.batcher = Batcher(settings.timeout, self._tell)
         self.stopping = False
         self._in_flight = self._bytes = 0
@@ -122,13 +122,14 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._beside, work, *args)
 
     def _tell(self, loaded: Loaded, seen: Seen) -> None:
-        self.measures.scored(seen.label, loaded.scorer.n_clusters)
+        self.measures.scored(seen.label, loaded.scorer.n_clusters, loaded.digest)
         if loaded.drift is not None and loaded.drift.saw(seen):
             self._beside.submit(loaded.drift.count)
 
     # the model
-    async def reload(self) -> bool:
+    async def reload(self, *, called: bool = False) -> bool:
         """Serve what the model file holds now; whether that is another model. The old one stays where it is unsuitable.
+        `called`: by the supervisor, which calls all workers for one reload.
 
         Raises
         ------
@@ -139,19 +140,26 @@ class Service:
             try:
                 loaded = await self._aside(Loaded.read_if_new, self.path, self.settings.device, self.loaded)
             except Exception as error:
-                self.measures.reloaded(False)
+                if not called or self._first:
+                    self.measures.reloaded(False)
                 reason = " ".join(str(error).split()) or type(error).__name__
                 logger.error("The model was not reloaded: %s", reason)
                 raise Refused(409, f"The model is the one from before; its file cannot be served: {reason}") from error
             changed = loaded is not self.loaded
             self.loaded = loaded
-        self.measures.reloaded(True)
+        if self._first and (called or self.crew is None):
+            self.measures.reloaded(True)
         if changed:
-            self.measures.renewed()
+            self.measures.renewed(loaded.digest)
         logger.info("Serving %s, SHA-256 %s.", self.path, loaded.digest)
         if self.crew is not None:
             self.crew.tell(loaded.digest)
         return changed
+
+    @property
+    def _first(self) -> bool:
+        """Whether this is the worker that counts what all of them are called for."""
+        return self.crew is None or self.crew.first
 
     async def _keep(self) -> None:
         """Gauges that nobody sets in passing; and an end, where there is no supervisor any more."""

@@ -1,6 +1,5 @@
 """Clusters that last for the session: one in this process, one of two processes that may be killed."""
 
-import contextlib
 import multiprocessing
 import os
 
@@ -10,10 +9,13 @@ import pytest
 distributed = pytest.importorskip("distributed")
 
 # Workers are forked from a process that has imported everything, and runs no threads: to start one takes no time.
+# A cluster that sees a worker lost looks 15 seconds later whether there is another one of its name, and closes the nanny
+# where there is none. A worker that another test killed just then is none, though the nanny is starting it again.
 FORKED = {
     "distributed.worker.multiprocessing-method": "forkserver",
     "distributed.worker.preload": [],
     "distributed.comm.timeouts.connect": "5s",
+    "distributed.deploy.lost-worker-timeout": "1h",
 }
 IMPORTED = ["distributed", "distributed.nanny", "distributed.worker", "dask.array", "gpuclust.estimators.kmedians", "gpuclust.data.dask"]
 QUIET = {"dashboard_address": ":0", "silence_logs": 30}
@@ -31,25 +33,18 @@ def one_process():
 
 @pytest.fixture(scope="session")
 def two_processes():
-    """Yield a function that makes a client of a cluster of two processes; a nanny starts those again that are killed."""
+    """Yield a client of a cluster of two processes; a nanny starts those again that are killed."""
     if os.name != "posix":
         pytest.skip("there is no SIGKILL here")
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(distributed.utils, "_forkserver_preload_set", True, raising=False)
     multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED)
-    with dask.config.set(FORKED), contextlib.ExitStack() as stack:
-
-        def made():
-            cluster = stack.enter_context(distributed.LocalCluster(n_workers=2, threads_per_worker=1, **QUIET))
-            return stack.enter_context(distributed.Client(cluster, set_as_default=False))
-
-        yield made
-
-
-@pytest.fixture(scope="session")
-def latest(two_processes):
-    """The client of the cluster that is in use."""
-    return [two_processes()]
+    with (
+        dask.config.set(FORKED),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, **QUIET) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 @pytest.fixture
@@ -61,11 +56,8 @@ def local(one_process, monkeypatch):
 
 
 @pytest.fixture
-def workers(two_processes, latest):
-    """Make the cluster of two processes the default, complete again, or another one where no nanny made it so."""
-    try:
-        latest[0].wait_for_workers(2, timeout=15)
-    except TimeoutError:
-        latest[0] = two_processes()
-    with latest[0].as_current():
-        yield latest[0]
+def workers(two_processes):
+    """Make the cluster of two processes the default, complete again."""
+    two_processes.wait_for_workers(2, timeout=60)
+    with two_processes.as_current():
+        yield two_processes

@@ -80,6 +80,30 @@ def test_profiles(X, lazy, labels):
     pd.testing.assert_frame_equal(profiling.check_data(lazy).table, profiling.check_data(X).table)
 
 
+def test_permutations_send_every_worker_its_own_rows_only(X, lazy, monkeypatch):
+    from gpuclust.data.crew import Crew
+
+    sent, each = [], Crew._sent
+    monkeypatch.setattr(Crew, "_sent", lambda crew, part, request, *rest: sent.append(len(request)) or each(crew, part, request, *rest))
+    rows, model = np.tile(X, (70, 1)), KMeans(3, random_state=0).fit(X)
+    far = da.from_array(rows, chunks=(len(rows) // 3, 3))
+    found = profiling.permutation_importance(model, far, n_repeats=2, random_state=0)
+    small = sum(size for size in sent if size < 10_000)
+    assert sum(sent) - small < 1.05 * len(rows) * 4 * (1 + 3 * 2)  # labels once, and a column for each permutation
+    pd.testing.assert_frame_equal(found, profiling.permutation_importance(model, rows, n_repeats=2, random_state=0))
+
+
+def test_of_columns_that_are_set_again_the_last_is_kept_for_those_who_lose_them(X, lazy):
+    from gpuclust.data.dask import DaskSource
+
+    source = DaskSource(lazy, None, "cpu")
+    source.allocate("shuffled", np.float32, 0)
+    for at in range(3):
+        source.fill("shuffled", np.full(300, at, np.float32))
+    log = source._crew.log(source._view)
+    assert [method for method, _ in log] == ["allocate", "write"] and log[1][1][2][0] == 2
+
+
 @pytest.mark.parametrize(
     ("scaler", "kind"),
     [

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from laws.cases import WEIGHTS, blobs
 from laws.runs import assert_same_bits, fit
+from pandas.testing import assert_frame_equal
 
 import gpuclust
 from gpuclust import DeviceUnavailableError, KMeans, KMedians, MiniBatchKMeans, metrics
 from gpuclust.preprocessing import RobustScaler, StandardScaler
+from gpuclust.profiling import permutation_importance
 
 from .runs import device_array
 
@@ -122,6 +124,20 @@ def test_who_takes_the_rows_of_a_lost_worker_may_have_no_gpu_or_get_one(workers,
         assert next(calls) > at
 
 
+def test_the_devices_are_those_of_the_workers_there_are(workers, rng, monkeypatch):
+    from gpuclust.data.crew import Request
+    from gpuclust.data.dask import DaskSource
+
+    by_turns(monkeypatch)
+    monkeypatch.setattr("gpuclust.data.crew.NOTICE", 0.0)
+    source = DaskSource(one_each(workers, blobs(rng, 301, 5, np.float32)), None, "auto")
+    assert source.device == "cpu,cuda:0"
+    said = source._crew._answers[source._view]
+    part = next(part for part in source._crew.parts if said[part.holder.key][1] == "cpu")
+    source._crew._recovered(part, Request(source._view, "weights"))
+    assert source.device == "cuda:0"
+
+
 @pytest.mark.parametrize("weights", ["none", "wide"])
 def test_rows_that_a_device_has_no_room_for_stay_with_the_host(two_workers, machine, rng, monkeypatch, weights):
     from gpuclust.data import holder
@@ -130,7 +146,8 @@ def test_rows_that_a_device_has_no_room_for_stay_with_the_host(two_workers, mach
     monkeypatch.setattr(holder, "StreamSource", lambda *args: opened.append(args) or stream(*args))
     X, weight = blobs(rng, 4000, 8, np.float32), WEIGHTS[weights](rng, 4000)
     with two_workers.as_current():
-        for limit, streamed in ((1 << 40, 0), (140_000, 2)):
+        for limit, streamed in ((1 << 40, 0), (200_000, 2), (140_000, 2)):  # the second holds what one of both has
+            del opened[:]
             machine.limit = limit
             ours = fit(shards(X, 2000), weight, init=X[:5], max_iter=3, device="cuda", chunk_size=100)
             assert_same_bits(ours, fit(X, weight, init=X[:5], max_iter=3))
@@ -149,6 +166,8 @@ def test_everything_else(workers, rng):
     for score in (metrics.davies_bouldin_score, metrics.calinski_harabasz_score):
         assert score(there, label, device="cuda") == score(X, label, device="cpu")
     model = KMeans(3, random_state=0).fit(there)
+    frames = [permutation_importance(model, rows, n_repeats=1, random_state=0) for rows in (there, X)]
+    assert_frame_equal(*frames)
     np.testing.assert_array_equal(model.predict(there).compute(), KMeans(3, random_state=0, device="cpu").fit(X).labels_)
 
 
@@ -166,6 +185,57 @@ def test_blocks_that_are_on_a_gpu(workers, cuda, rng, device):
     assert_same_bits(ours, alone)
     np.testing.assert_array_equal(ours.transform(there).compute(), alone.transform(X))
     assert_same_bits(fit(there, device_array(cuda, weight), device=device, **how), alone)
+
+
+def test_settings_of_a_block_hold_for_what_was_made_lazily_in_it(workers, rng, monkeypatch):
+    import dask.array as da
+
+    X = blobs(rng, 90, 3, np.float32)
+    lazy = da.from_array(X, chunks=(40, 3))
+    model, scaler = KMeans(3, random_state=0, device="auto"), StandardScaler()
+    with gpuclust.config_context(device="cpu"):
+        labels = model.fit(lazy).labels_
+        made = [labels, model.predict(lazy), model.predict(shards(X, 40)), model.transform(lazy)]
+        made += [scaler.fit(lazy).transform(lazy)]
+    expected = [model.predict(X)] * 3 + [model.transform(X), scaler.transform(X)]
+
+    def refused(*args, **options):
+        raise AssertionError("a GPU was used")
+
+    monkeypatch.setattr("gpuclust.backends.cuda.CUDABackend.upload", refused)
+    for each, value in zip(made, expected, strict=True):
+        np.testing.assert_array_equal(each.compute(), value)
+    with pytest.raises(AssertionError, match="a GPU was used"):
+        model.predict(lazy).compute()
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize("kind", ["array", "shards"])
+def test_blocks_on_a_gpu_that_are_prepared_lazily_stay_there(workers, cuda, rng, device, kind):
+    import dask
+    import dask.array as da
+
+    X, cuts = blobs(rng, 90, 3, np.float32), [40, 40]
+
+    def placed(part):
+        return device_array(cuda, part)
+
+    there = gpuclust.shards([dask.delayed(placed)(part) for part in np.split(X, cuts)])
+    if kind == "array":
+        given = da.from_array(X, chunks=((40, 0, 50), 3))
+        there = given.map_blocks(placed, dtype=X.dtype, meta=placed(X[:0]))
+    alone = StandardScaler(device="cpu").fit(X)
+    scaler = StandardScaler(device=device).fit(there)
+    out = scaler.transform(there)
+    meta, pieces = (out._meta, out.to_delayed().ravel()) if kind == "array" else (None, out.pieces)
+    for piece, part in zip(pieces, np.split(alone.transform(X), cuts), strict=True):
+        block = piece.compute()
+        assert meta is None or type(block) is type(meta)
+        assert isinstance(block, np.ndarray) == (device == "cpu")
+        np.testing.assert_array_equal(block.get() if device == "auto" else block, part)
+    model = KMeans(3, random_state=0, device=device).fit(out)
+    rows = KMeans(3, random_state=0, device="cpu").fit(alone.transform(X))
+    np.testing.assert_array_equal(model.predict(out).compute(), rows.labels_)
 
 
 def test_what_a_worker_lacks_is_told_with_its_name(workers, rng):

@@ -222,3 +222,28 @@ def test_a_pipeline_is_found_fitted_only_when_it_is(df):
     assert isinstance(made, Pipeline)
     with pytest.raises(NotFittedError):
         made.transform(df)
+
+
+MIXED = pd.DataFrame({"a": [1.0, 2, 3], "code": pd.Series(["7", 7, "x"], dtype=object)})
+
+
+def test_text_and_numbers_in_a_column_to_be_one_hot_encoded():
+    for fit in (lambda made: made.fit(MIXED), lambda made: fit_in_chunks(made, lambda: iter([MIXED]))):
+        with pytest.raises(DataError, match="Column 'code' has text and numbers, for example 'x' and 7"):
+            fit(make_preprocessor(MIXED, categorical="onehot"))
+    made = make_preprocessor(MIXED, categorical="frequency").fit(MIXED)
+    np.testing.assert_array_equal(made.transform(MIXED)[:, 1], [1 / 3] * 3)
+
+
+@pytest.mark.parametrize("impute", ["median", "none"])
+@pytest.mark.parametrize("convert", [lambda df: df, pl.from_pandas, pa.Table.from_pandas], ids=["pandas", "polars", "arrow"])
+def test_text_among_numbers_is_told_by_column_and_value(impute, convert):
+    df = pd.DataFrame({"city": ["a", "b", "a"], "age": [1.0, 2, 3], "n": [1.0, 5, 6]})
+    model = make_pipeline(make_preprocessor(df, impute=impute), KMeans(2, device="cpu")).fit(df)
+    told = "column 'age' must hold numbers, but has the text 'old'. Replace such values"
+    rows = df.assign(age=["1", "old", "2"])
+    for X, found in ((rows, model), (rows[["age"]], KMeans(1, device="cpu").fit(df[["age"]]))):
+        with pytest.raises(DataError, match=told):
+            found.predict(convert(X))
+    with pytest.raises(DataError, match=told):
+        fit_in_chunks(make_preprocessor(df), lambda: iter([df, rows]))

@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from typer.testing import CliRunner
 
-from gpuclust import load_model
+from gpuclust import KMeans, load_model, save_model
 from gpuclust.cli.app import app
 from gpuclust.cli.frames import open_frames
 from gpuclust.config import config_context
@@ -123,6 +126,25 @@ def test_files_streamed_and_in_memory_give_the_same(df, how):
             refuse(3, "NaN or nothing in column 'age', row 3", "predict", f"{model}/model.gpuclust", given)
 
 
+@pytest.mark.parametrize("weight", [[], ["--weight", "w"]], ids=["", "weights"])
+@pytest.mark.parametrize("room", [True, False])
+def test_prepared_rows_that_are_streamed_are_prepared_once(df, monkeypatch, tmp_path, weight, room):
+    """And kept in a file, where the disk has the room for that."""
+    from gpuclust.preprocessing import RobustScaler
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("gpuclust.cli.kept.MOST", 0.5 if room else 0.0)
+    succeed("fit", "data.parquet", "-k", 2, "--scale", "robust", *weight, "--out", "one", "-q")
+    seen, transform = [], RobustScaler.transform
+    monkeypatch.setattr(RobustScaler, "transform", lambda *args: seen.append(len(args[1])) or transform(*args))
+    told = succeed("fit", "data.parquet", "-k", 2, "--scale", "robust", *weight, "--out", "two", "-q", "--memory", SMALL)
+    assert ("in a temporary file of" if room else "prepared anew in every pass") in told
+    assert (sum(seen) < 4 * N) == room  # once for the fit, and in the passes of the summary over the columns as they were
+    assert not list(tmp_path.glob("gpuclust-fit-*"))
+    np.testing.assert_array_equal(labels("one/labels.parquet"), labels("two/labels.parquet"))
+    np.testing.assert_allclose(centers("one/centers.csv")[1], centers("two/centers.csv")[1], rtol=1e-12)
+
+
 def test_pieces_of_text_stay_within_the_budget():
     long = pd.DataFrame({"x": np.arange(5000.0), "text": [f"{i:0200d}" for i in range(5000)]})
     long.to_parquet("long.parquet", index=False)
@@ -155,7 +177,8 @@ def test_the_model_is_a_pipeline_for_frames(df):
     df.drop(columns="age").to_csv("less.csv", index=False)
     refuse(3, "the model was fitted on age, income", "predict", "out/model.gpuclust", "less.csv")
     df.assign(age="old").to_csv("text.csv", index=False)
-    refuse(3, "could not convert", "predict", "out/model.gpuclust", "text.csv")
+    told = "column 'age' must hold numbers, but has the text 'old'. Replace such values"
+    refuse(3, told, "predict", "out/model.gpuclust", "text.csv")
     refuse(3, "KNNImputer needs all rows in memory", "fit", "data.parquet", "-k", 2, "--impute", "knn", "--memory", SMALL)
 
 
@@ -180,13 +203,18 @@ def test_arrays_and_a_chosen_k(rng):
 @pytest.mark.parametrize("memory", [[], ["--memory", SMALL]], ids=["held", "streamed"])
 def test_reports_are_in_the_units_of_the_file(df, memory, monkeypatch):
     pages = []
-    monkeypatch.setattr("gpuclust.reporting.report.report_bytes", lambda *a, **how: pages.append((a, how)) or b"x")
+
+    def written(estimator, X, **how):
+        blocks = [X] if isinstance(X, np.ndarray) else [x.copy() for x, w in X.open().blocks(50) if w is None]
+        pages.append((estimator, np.concatenate(blocks), how))
+        return b"x"
+
+    monkeypatch.setattr("gpuclust.reporting.report.report_bytes", written)
     succeed("fit", "data.parquet", "-k", 2, "--scale", "robust", "--weight", "w", "--out", "out", "--report", "a.html",
             "-q", *memory)  # fmt: skip
     succeed("report", "out/model.gpuclust", "data.parquet", "--out", "page.html", "-q", *memory)
-    for (estimator, X), how in pages:
+    for estimator, rows, how in pages:
         assert how["feature_names"] == ["age", "income", "ok", "city=Bonn", "city=Ulm", "city=missing", "street frequency"]
-        rows = X if isinstance(X, np.ndarray) else np.concatenate([x.copy() for x, w in X.open().blocks(50) if w is None])
         np.testing.assert_array_equal(estimator.predict(rows), labels("out/labels.parquet"))
         np.testing.assert_allclose(how["scaler"].inverse_transform(rows)[:, 0], df["age"].fillna(df["age"].median()))
 
@@ -207,3 +235,21 @@ def test_what_cannot_be_prepared(df):
     df.assign(age=np.nan, income=np.arange(N) % 3).to_parquet("holes.parquet")
     succeed("fit", "holes.parquet", "-k", 2, "--scale", "robust", "--columns", "age,income", "--out", "holes", "-q")
     refuse(3, "NaN or nothing in column 'age', row 3", "fit", "data.parquet", "-k", 2, "--impute", "none")
+
+
+@pytest.mark.parametrize("columns", [(), ("--columns", "number,place")], ids=["by name", "renamed"])
+def test_text_of_digits_is_text_to_a_model_that_was_fitted_on_text(columns):
+    """A .csv does not say which "007" is a number."""
+    frame = pd.DataFrame({"age": [1.0, 2.0, 50.0, 51.0], "code": ["007", "008", "7", None]}, dtype=object)
+    frame = frame.astype({"age": float})
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    made = ColumnTransformer([("age", "passthrough", ["age"]), ("code", encoder, ["code"])])
+    model = make_pipeline(made, KMeans(4, init=made.fit_transform(frame), n_init=1, device="cpu")).fit(frame)
+    save_model(model, "model.gpuclust")
+    names = {"age": "number", "code": "place"} if columns else {}
+    shuffled = frame.iloc[[1, 2, 3, 0]].rename(columns=names)
+    shuffled.to_csv("new.csv", index=False)
+    shuffled.to_parquet("new.parquet", index=False)
+    for data in ("new.csv", "new.parquet"):
+        succeed("predict", "model.gpuclust", data, *columns, "--out", "new-labels.parquet", "-q")
+        np.testing.assert_array_equal(labels("new-labels.parquet"), [1, 2, 3, 0])

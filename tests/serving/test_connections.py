@@ -14,6 +14,7 @@ from .client import served
 BODY = b'{"rows": [[1, 2, 3]]}'
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
 GOOD = HEAD % len(BODY) + b"\r\n" + BODY
+CHUNKED_HEAD = GOOD.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
 LIMITS = {"header_timeout": 0.3, "body_timeout": 0.3, "idle_timeout": 1.0, "connections": 8}
 
 
@@ -98,7 +99,27 @@ def test_headers_have_an_end(connect):
     assert status(to_the_end(connection)) == (431, "too_large")
 
 
-CHUNKED = GOOD.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(BODY), BODY)
+LATE = b"a" * (LONGEST_HEADER + 2 * PIECE)
+
+
+@pytest.mark.parametrize(
+    ("after", "status_code"),
+    [
+        (HEAD % 5 + b"X-Long: " + LATE, 431), (b"\x16\x03 what is not HTTP\r\n\r\n", 400),
+        (CHUNKED_HEAD + b"zz\r\n", 400), (GOOD + HEAD % 5 + b"X-Long: " + LATE, 431),
+    ],
+    ids=["header", "garbage", "body", "third"],
+)  # fmt: skip
+def test_requests_before_a_bad_one_are_answered(connect, after, status_code):
+    connection = connect()
+    connection.sendall(GOOD + after)
+    got = to_the_end(connection)
+    good = 2 if after.startswith(GOOD) else 1
+    assert re.findall(rb"HTTP/1.1 (\d+)", got) == [b"200"] * good + [b"%d" % status_code]
+    assert got.count(b'"labels"') == good
+
+
+CHUNKED = CHUNKED_HEAD + b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY)
 
 
 @pytest.mark.parametrize("trailers", [b"X: y\r\n" * LONGEST_HEADER, b"X: " + b"y" * 2 * LONGEST_HEADER], ids=["many", "long"])

@@ -18,9 +18,10 @@ def test_everything_is_counted(client):
     assert client.metric("gpuclust_rows_total") == len(NEW) + 1
     assert client.metric('gpuclust_request_seconds_count{path="/v1/predict"}') == 3
     counts = np.bincount(np.append(labels, labels[0]), minlength=3)
+    model = client.get("/v1/model").json()["sha256"][:16]
     for cluster, count in enumerate(counts):
-        assert client.metric(f'gpuclust_cluster_rows_total{{cluster="{cluster}"}}') == (count or None)
-        share = client.metric(f'gpuclust_cluster_share{{cluster="{cluster}"}}') or 0
+        assert client.metric(f'gpuclust_cluster_rows_total{{cluster="{cluster}",model="{model}"}}') == (count or None)
+        share = client.metric(f'gpuclust_cluster_share{{cluster="{cluster}",model="{model}"}}') or 0
         assert share == pytest.approx(count / counts.sum())
 
 

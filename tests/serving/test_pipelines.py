@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from gpuclust import KMeans, MiniBatchKMeans
 from gpuclust.models import Feature
@@ -113,7 +113,7 @@ def test_what_such_a_model_cannot_take(serving, people):
     def send(**changed):
         return client.post("/v1/predict", json={"rows": [ROWS[0], ROWS[1] | changed]})
 
-    refused(send(age="old"), 422, "Row 1: 'age' must be a number, not text")
+    refused(send(age="old"), 422, "Row 1: 'age' must be a number, not text ('old'). Send a number, or null where it is")
     refused(send(city=True), 422, "Row 1: 'city' must be text or a number")
     refused(send(city=["Rome"]), 422, "'city'")
     refused(send(age=1, town="Rome"), 422, "unknown 'town'")
@@ -123,6 +123,22 @@ def test_what_such_a_model_cannot_take(serving, people):
     features = {each["name"]: each for each in client.get("/v1/model").json()["features"]}
     assert features["city"]["type"] == "category" and set(features["city"]["categories"]) == {"Oslo", "Rome", "Kiew"}
     assert features["kids"]["missing_allowed"] and features["age"]["type"] == "number"
+
+
+@pytest.mark.parametrize("sign", [None, np.nan], ids=["None", "NaN"])
+def test_a_missing_category_is_what_it_was_in_training(serving, sign):
+    """scikit-learn's encoders tell None from NaN; JSON and Arrow know null alone."""
+    city = pd.Series(np.array([sign if at % 3 == 0 else "Oslo" for at in range(len(FRAME))], object), dtype=object)
+    table = PEOPLE[["age"]].assign(city=city)
+    for encoder in (OneHotEncoder(sparse_output=False), OrdinalEncoder(encoded_missing_value=7)):
+        made = ColumnTransformer([("age", RobustScaler(), ["age"]), ("city", encoder, ["city"])])
+        model = make_pipeline(made, KMeans(3, random_state=0, device="cpu")).fit(table)
+        client, expected = serving(model), model.transform(table[:1]).tolist()
+        row = {"age": float(table["age"][0]), "city": None}
+        assert client.predict([row], distances=True)["distances"] == expected
+        assert read_arrow(client.bulk(arrow(pa.Table.from_pylist([row])), ARROW))["labels"].to_pylist() == [
+            model.predict(table[:1])[0]
+        ]
 
 
 def test_missing_numbers_where_something_fills_them(serving):

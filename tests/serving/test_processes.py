@@ -78,6 +78,11 @@ class Process:
         text = self.ask("GET", "/metrics")[2].decode()
         return float(re.search(r"^gpuclust_rows_total (\S+)", text, re.MULTILINE)[1])
 
+    def counted(self, name):
+        """A metric's values by their labels."""
+        text = self.ask("GET", "/metrics")[2].decode()
+        return {labels: float(value) for labels, value in re.findall(rf"^{name}{{(.*)}} (\S+)$", text, re.MULTILINE)}
+
     def end(self, number=signal.SIGTERM):
         self.child.send_signal(number)
         return self.gone()
@@ -157,11 +162,16 @@ def children(process):
 
 def test_a_reload_reaches_all_workers(two, path):
     before = two.models()
+    old = sum(two.counted("gpuclust_cluster_rows_total").values())
     save_model(fitted(k=4), path)
     status, _, text = two.ask("POST", "/v1/reload")
     told = json.loads(text)
     assert status == 200 and told["workers"] == told["workers_reloaded"] == 2
     assert two.models() == {told["sha256"][:16]} != before
+    two.until(lambda: two.counted("gpuclust_reloads_total") == {'result="done"': 1})
+    assert sum(two.counted("gpuclust_cluster_rows_total").values()) == old + 60
+    shares = two.counted("gpuclust_cluster_share")
+    assert sum(shares.values()) == pytest.approx(1) and all(told["sha256"][:16] in labels for labels in shares)
 
 
 def test_a_killed_worker_loses_what_it_was_doing_and_is_replaced(two, path):

@@ -24,7 +24,7 @@ BODIES = {
     b'{"rows": [[1, 2]]}': (422, "2 values"), b'{"rows": [[1, 2, 3], [1, 2, 3, 4]]}': (422, "Row 1 has 4 values"),
     b'{"rows": [[1, 2, NaN]]}': (400, "not JSON"), b'{"rows": [[1, 2, Infinity]]}': (400, "not JSON"),
     b'{"rows": [[1, 2, 1e999]]}': (400, "infinity"), b'{"rows": [[1, 2, null]]}': (422, "missing"),
-    b'{"rows": [[1, 2, "3"]]}': (422, "must be a number, not text"), b'{"rows": [[1, 2, true]]}': (422, "true or false"),
+    b'{"rows": [[1, 2, "3"]]}': (422, "must be a number, not text ('3'). Send a number."), b'{"rows": [[1, 2, true]]}': (422, "true or false"),
     b'{"rows": [[1, 2, [3]]]}': (422, "an array"), b'{"rows": [[1, 2, {}]]}': (422, "an object"),
     b'{"rows": [1, 2, 3]}': (422, "array of values"), b'{"rows": ["abc"]}': (422, "array of values"),
     b'{"rows": [[1, 2, 1e308]]}': (422, "beyond float64"), b'{"rows": [[1, 2, 1%s]]}' % (b"0" * 400): (400, "infinity"),

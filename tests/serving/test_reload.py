@@ -1,5 +1,6 @@
 """Another model, or one that learned, in the place of the old one."""
 
+import re
 import threading
 
 import numpy as np
@@ -35,6 +36,8 @@ def test_reload(path):
         assert second.json()["labels"] == other.predict(pd.DataFrame(NEW, columns=NAMES)).tolist()
         assert told["sha256"].startswith(second.headers["x-model"]) and second.headers["x-model"] != first.headers["x-model"]
         assert client.metric('gpuclust_reloads_total{result="done"}') == 2
+        text = client.get("/metrics").text
+        assert set(re.findall(r'_cluster_(?:rows|share)\S*model="(\w+)"', text)) == {second.headers["x-model"]}
 
 
 def test_a_bad_file_keeps_the_old_model(path):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from sklearn.impute import KNNImputer
 from sklearn.utils import check_random_state
 
 from gpuclust import models
@@ -15,6 +16,7 @@ from gpuclust.persistence.kinds import kind_of
 
 from .export import Input
 
+ABSENT = 0.05  # share of the values that are missing where a model fills them
 SPREAD = 1.5  # standard deviations of the random rows: some lie beyond what was seen
 
 
@@ -23,7 +25,7 @@ def random_rows(
 ) -> list[np.ndarray]:
     """Columns, drawn one by one: from the training summary if there is one, else from what the model has learnt."""
     rng = check_random_state(random_state)
-    known = _known(model)
+    known, lacking = _known(model), _may_lack(model)
     columns = []
     for at, each in enumerate(inputs):
         values = known.get(at, (0.0, 1.0))
@@ -35,7 +37,17 @@ def random_rows(
             columns.append(values[rng.randint(len(values), size=n)])
         if each.dtype is np.int64:
             columns[-1] = np.round(columns[-1].astype(np.float64))
+        elif lacking[at]:
+            columns[-1] = np.where(rng.uniform(size=n) < ABSENT, np.nan, columns[-1])
     return columns
+
+
+def _may_lack(model: Any) -> list[bool]:
+    """Which columns are numbers that something fills; none where neighbours do: of equally near ones either may."""
+    features = models.input_features(model)
+    if any(isinstance(part, KNNImputer) for part in model.get_params().values()):
+        return [False] * len(features)
+    return [each.used and each.missing and each.categories is None for each in features]
 
 
 def _like_training(rng: Any, n: int, summary: TrainingSummary, at: int) -> np.ndarray:
