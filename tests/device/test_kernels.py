@@ -772,7 +772,7 @@ FAULTS = {
     "lanes of another span": ("moves", "(thread_id() >> bits) * SPAN; first", "warp_id() * SPAN; first"),
     "entries behind the last one": ("moves", "first + SPAN < entries ? first + SPAN : entries", "first + SPAN"),
     "higher levels": ("moves", "low + b == 0)", "b == 0)"),
-    "columns behind the last one": ("moves", "column <= d;", "column <= d + 31;"),
+    "columns behind the last one": ("moves", "if (column > d) return;", "if (column > d + 31) return;"),
     "counts not yet cleared": ("medians", "own[bin] = 0;\n        __syncthreads();", "own[bin] = 0;"),
     "counts not yet complete": ("medians", "        __syncthreads();\n        for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)\n            if", "        for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)\n            if"),
     "counts not cleared": ("medians", "own[bin] = 0;", ""),
