@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 from sklearn.utils import get_tags
 
-from .data.columns import text_told
+from .data.columns import column_names, library, text_told
 from .preprocessing import FrequencyEncoder
 from .preprocessing.onehot import alike
 from .validation import feature_names_of
@@ -146,13 +146,17 @@ class Given:
     def __init__(self, model: Any):
         features = input_features(model)
         self._preprocessor: Any = parts(model).preprocessor
+        self._names: Sequence[Any] | None = getattr(model, "feature_names_in_", None)
         kinds = [{sign is None for sign in feature.signs} for feature in features]
         self._signs = {f: features[f].signs[0] for f, kind in enumerate(kinds) if len(kind) == 1}
         self._numbers = [f for f, each in enumerate(features) if each.categories is None and each.used]
 
     def __call__(self, rows: Any) -> Any:
         """A DataFrame or array [n, d], not changed."""
-        return alike(rows, self._signs) if self._signs else rows
+        if not self._signs:
+            return rows
+        places = self._places(rows, self._signs)
+        return alike(rows, {at: self._signs[f] for f, at in places.items()})
 
     def preprocessed(self, rows: Any) -> Any:
         """What the model's preprocessing makes of such rows.
@@ -162,8 +166,15 @@ class Given:
         DataError
             If a column of numbers has text.
         """
-        with text_told(rows, self._numbers):
+        with text_told(rows, list(self._places(rows, self._numbers).values())):
             return self._preprocessor.transform(rows)
+
+    def _places(self, rows: Any, features: Iterable[int]) -> dict[int, int]:
+        """Which columns of the rows those are: by name where there are names, as a ColumnTransformer finds them."""
+        if self._names is None or library(rows) is None:
+            return {f: f for f in features}
+        there = {name: at for at, name in enumerate(column_names(rows))}
+        return {f: there[self._names[f]] for f in features if self._names[f] in there}
 
 
 class Centers(NamedTuple):

@@ -144,6 +144,18 @@ def test_missing_categories_become_what_they_were_in_training(sign, kind):
         np.testing.assert_array_equal(values, [[0, 0, 0, 1], [1, 0, 1, 0], [2, 0, 0, 0]])
 
 
+def test_columns_are_found_by_name_in_any_order():
+    encoder = OneHotEncoder(sparse_output=False)
+    train = column("Bonn", np.nan, "Ulm").assign(street=pd.Series(["a", None, "b"], dtype=object))
+    by_name = [("age", RobustScaler(), ["age"]), ("city", encoder, ["city"]), ("street", encoder, ["street"])]
+    model = make_pipeline(ColumnTransformer(by_name), KMeans(2)).fit(train)
+    rows = train.assign(city=train["city"].where(train["city"].notna(), None), note="none")
+    shuffled = rows[["note", "street", "age", "city"]]
+    np.testing.assert_array_equal(Given(model).preprocessed(Given(model)(shuffled)), model[:-1].transform(train))
+    with pytest.raises(DataError, match="column 'age' must hold numbers, but has the text 'old'"):
+        Given(model).preprocessed(Given(model)(shuffled.assign(age=["old", 1, 2])))
+
+
 def test_a_column_that_had_both_signs_is_left_as_it_is():
     encoder = OneHotEncoder(sparse_output=False)
     model = make_pipeline(ColumnTransformer([("city", encoder, ["city"])]), KMeans(2)).fit(column("a", None, np.nan))

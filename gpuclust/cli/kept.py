@@ -6,8 +6,11 @@ To prepare a row costs many times what it costs to read it back, so a file is wo
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuclust.cli.failures import OutputProblem
+from gpuclust.cli.failures import reading, sentence
 from gpuclust.cli.prepare import prepared_problems
 from gpuclust.cli.tables import Table
 
@@ -26,48 +29,79 @@ MOST = 0.5  # share of the free space of the temporary directory that they may t
 def kept(table: Table) -> Iterator[Table]:
     """A table whose rows are made anew in every pass, with these in a file until the block ends; told in its note.
 
-    Where they would take more than half of the free space, it is the same table.
+    Where they would take more than half of the free space, or cannot be written, it is the same table.
     """
     from gpuclust.data.stream import stream
 
-    with tempfile.TemporaryDirectory(prefix="gpuclust-fit-") as folder:
-        path = Path(folder, "rows.npy")
+    with _ended_as_by_an_error(), contextlib.ExitStack() as stack:
+        column, size, why = None, 0, ""
         try:
-            with prepared_problems(table.path):
-                weighted, size, written = _write(table, path)
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuclust-fit-", dir=_place())), "rows.npy")
+            column, size, why = _write(table, path)
         except OSError as error:
-            raise OutputProblem(
-                f"cannot keep the prepared rows in {folder!r}: {error.strerror}; TMPDIR names another place"
-            ) from error
-        if not written:
-            told = f"the rows are prepared anew in every pass: {size:,} bytes of them, more than half of the free space"
-            yield _noted(table, f"{told} of {tempfile.gettempdir()}; TMPDIR names another place")
+            why = f"they cannot be kept in a file ({sentence(error)}); TMPDIR names another place"
+        if why:
+            stack.close()
+            yield _noted(table, f"the rows are prepared anew in every pass: {why}")
             return
-        source = stream(path, None, weighted)
+        source = stream(path, None, column)
         made = replace(table, source=source, chunks=lambda step: source.open().blocks(step))
         yield _noted(made, f"the prepared rows are in a temporary file of {size:,} bytes during the fit")
+
+
+def _place() -> str:
+    """The directory of large temporary files: /tmp is memory on many machines, and there is a budget of that."""
+    own = os.environ.get("TMPDIR")
+    return own or ("/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir())
+
+
+@contextlib.contextmanager
+def _ended_as_by_an_error() -> Iterator[None]:
+    """What ends the process by default, as batch systems do it, leaves no file behind."""
+    own = threading.current_thread() is threading.main_thread()
+    names = [name for name in ("SIGTERM", "SIGHUP") if own and hasattr(signal, name)]
+    caught = [number for number in map(signal.Signals.__getitem__, names) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in caught:
+        signal.signal(number, _exit)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _exit(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
 
 
 def _noted(table: Table, note: str) -> Table:
     return replace(table, note=f"{table.note}; {note}" if table.note else note)
 
 
-def _write(table: Table, path: Path) -> tuple[int | None, int, bool]:
-    """The column of the weights, the bytes that the rows take, and whether they are in the file."""
+def _write(table: Table, path: Path) -> tuple[int | None, int, str]:
+    """The column of the weights, the bytes that the rows take, and why they are not in the file, if they are not."""
     with path.open("wb") as file:
         column, size = None, 0
-        for rows, X, weight in table.blocks():
+        for rows, X, weight in _prepared(table):
             if not rows.start:
                 column = None if weight is None else X.shape[1]
-                dtype = np.dtype(np.float64) if weight is not None else X.dtype
+                if weight is not None and X.dtype != np.float64:
+                    return column, size, f"weights are float64, and {X.dtype} rows beside them in a file would be too"
                 shape = table.rows, X.shape[1] + (weight is not None)
-                size = shape[0] * shape[1] * dtype.itemsize
-                if dtype != X.dtype or size > MOST * shutil.disk_usage(path.parent).free:
-                    return column, size, False
-                _header(file, shape, dtype)
+                size = shape[0] * shape[1] * X.dtype.itemsize
+                if size > MOST * shutil.disk_usage(path.parent).free:
+                    told = f"{size:,} bytes of them, more than half of the free space of {_place()}"
+                    return column, size, f"{told}; TMPDIR names another place"
+                _header(file, shape, X.dtype)
             whole = X if weight is None else np.column_stack([X, weight])
             file.write(np.ascontiguousarray(whole).data)
-    return column, size, True
+    return column, size, ""
+
+
+def _prepared(table: Table) -> Iterator[tuple[slice, Any, Any]]:
+    """The table's blocks; what is wrong with the DATA file is no problem of the file that is written."""
+    with prepared_problems(table.path), reading(table.path):
+        yield from table.blocks()
 
 
 def _header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:

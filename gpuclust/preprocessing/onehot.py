@@ -86,7 +86,9 @@ def alike(X: Any, signs: Mapping[int, Any] | None = None) -> Any:
     if not isinstance(X, np.ndarray) or X.dtype != object or X.ndim != 2:
         return X
     out = np.array(X)
-    for f in range(X.shape[1]) if signs is None else signs:
+    for f in range(X.shape[1]):
+        if signs is not None and f not in signs:
+            continue
         out[:, f] = _signed(X[:, f], None if signs is None else signs[f])
     return out
 

@@ -120,7 +120,7 @@ def _shares(family: Any, model: str) -> GaugeMetricFamily:
     text = "Share of the rows that the model scored, by cluster."
     found = GaugeMetricFamily("gpuclust_cluster_share", text, labels=["cluster", "model"])
     own = [each for each in family.samples if each.name.endswith("_total") and each.labels["model"] == model]
-    total = sum(each.value for each in own)
+    total = sum(each.value for each in own) or 1.0  # another worker may have begun to count, and have counted none yet
     for each in own:
         found.add_metric([each.labels["cluster"], model], each.value / total)
     return found

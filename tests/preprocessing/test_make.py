@@ -247,3 +247,10 @@ def test_text_among_numbers_is_told_by_column_and_value(impute, convert):
             found.predict(convert(X))
     with pytest.raises(DataError, match=told):
         fit_in_chunks(make_preprocessor(df), lambda: iter([df, rows]))
+
+
+def test_too_few_columns_to_encode_are_told():
+    rows = np.array([["a", "x"], ["b", None], ["a", "y"]], object)
+    for X in (rows[:, :1], pd.DataFrame(rows[:, :1])):
+        with pytest.raises(ValueError, match="X has 1 features, but OneHotEncoder is expecting 2"):
+            OneHotEncoder().fit(rows).transform(X)

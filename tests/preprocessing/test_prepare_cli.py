@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,8 @@ from typer.testing import CliRunner
 from gpuclust import KMeans, load_model, save_model
 from gpuclust.cli.app import app
 from gpuclust.cli.frames import open_frames
+from gpuclust.cli.kept import kept
+from gpuclust.cli.tables import open_table
 from gpuclust.config import config_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -127,22 +132,58 @@ def test_files_streamed_and_in_memory_give_the_same(df, how):
 
 
 @pytest.mark.parametrize("weight", [[], ["--weight", "w"]], ids=["", "weights"])
-@pytest.mark.parametrize("room", [True, False])
-def test_prepared_rows_that_are_streamed_are_prepared_once(df, monkeypatch, tmp_path, weight, room):
+@pytest.mark.parametrize(
+    ("room", "told"),
+    [("enough", "in a temporary file of"), ("little", "bytes of them, more than half"), ("none", "kept in a file (No space")],
+)
+def test_prepared_rows_that_are_streamed_are_prepared_once(df, monkeypatch, tmp_path, weight, room, told):
     """And kept in a file, where the disk has the room for that."""
     from gpuclust.preprocessing import RobustScaler
 
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("gpuclust.cli.kept.MOST", 0.5 if room else 0.0)
+    monkeypatch.setattr("gpuclust.cli.kept.MOST", 0.0 if room == "little" else 0.5)
+    if room == "none":
+        monkeypatch.setattr("gpuclust.cli.kept._header", full)
     succeed("fit", "data.parquet", "-k", 2, "--scale", "robust", *weight, "--out", "one", "-q")
     seen, transform = [], RobustScaler.transform
     monkeypatch.setattr(RobustScaler, "transform", lambda *args: seen.append(len(args[1])) or transform(*args))
-    told = succeed("fit", "data.parquet", "-k", 2, "--scale", "robust", *weight, "--out", "two", "-q", "--memory", SMALL)
-    assert ("in a temporary file of" if room else "prepared anew in every pass") in told
-    assert (sum(seen) < 4 * N) == room  # once for the fit, and in the passes of the summary over the columns as they were
+    assert told in succeed(
+        "fit", "data.parquet", "-k", 2, "--scale", "robust", *weight, "--out", "two", "-q", "--memory", SMALL
+    )
+    assert (sum(seen) < 4 * N) == (room == "enough")  # once for the fit, and in the passes of the summary over the columns
     assert not list(tmp_path.glob("gpuclust-fit-*"))
     np.testing.assert_array_equal(labels("one/labels.parquet"), labels("two/labels.parquet"))
     np.testing.assert_allclose(centers("one/centers.csv")[1], centers("two/centers.csv")[1], rtol=1e-12)
+
+
+def test_single_rows_with_weights_stay_single(df, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    df[["age", "income"]].fillna(0).astype(np.float32).assign(w=df["w"]).to_parquet("single.parquet")
+    how = ["single.parquet", "-k", 2, "--scale", "robust", "--weight", "w", "-q"]
+    succeed("fit", *how, "--out", "one")
+    assert "prepared anew in every pass: weights are float64" in succeed("fit", *how, "--out", "two", "--memory", "20KB")
+    one, two = (load_model(f"{name}/model.gpuclust")[-1].cluster_centers_ for name in ("one", "two"))
+    assert one.dtype == two.dtype == np.float32
+    np.testing.assert_array_equal(labels("one/labels.parquet"), labels("two/labels.parquet"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_signals_leave_no_prepared_rows_behind(rng, monkeypatch, tmp_path, number):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    np.save("rows.npy", rng.normal(size=(50, 2)))
+    before = signal.signal(getattr(signal, number), signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit), kept(open_table(Path("rows.npy"))):
+            assert len(list(tmp_path.glob("gpuclust-fit-*/rows.npy"))) == 1
+            signal.raise_signal(getattr(signal, number))
+        assert signal.getsignal(getattr(signal, number)) == signal.SIG_DFL
+    finally:
+        signal.signal(getattr(signal, number), before)
+    assert not list(tmp_path.glob("gpuclust-fit-*"))
 
 
 def test_pieces_of_text_stay_within_the_budget():

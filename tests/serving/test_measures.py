@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gpuclust.serving.measures import Measures
+
 from .conftest import NEW
 
 
@@ -33,3 +35,10 @@ def test_the_text_is_prometheus(client):
     buckets = [s.value for s in families["gpuclust_request_seconds"].samples if s.name.endswith("_bucket")]
     assert buckets == sorted(buckets) and buckets[-1] == 1
     assert {"gpuclust_rows", "gpuclust_batch_rows", "gpuclust_requests_in_flight"} <= set(families)
+
+
+def test_clusters_without_a_count_yet_have_no_share():
+    """A worker may have begun to count for a new model when another one is asked."""
+    measures = Measures("ab")
+    measures._child(measures._clusters, "0", "ab")
+    assert b'gpuclust_cluster_share{cluster="0",model="ab"} 0.0' in measures.text()
