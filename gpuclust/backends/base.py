@@ -56,6 +56,7 @@ class Centers(NamedTuple):
     frame: Frame
     layout: Layout
     bounds: Bounds = Bounds.MAKE
+    drift: Drift | None = None  # what bounds of rows are worth, for devices that pack the centres anew
 
 
 class Backend(ABC):

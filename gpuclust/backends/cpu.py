@@ -139,7 +139,7 @@ class CPUBackend(Backend):
         return _scan(X.shape[0], chunk.weight, parts, square)
 
     def pack(self, centers: np.ndarray, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
-        return Centers(centers, Packed(centers, frame, layout, drift or Drift.none(layout)), frame, layout)
+        return Centers(centers, Packed(centers, frame, layout, drift or Drift.none(layout)), frame, layout, drift=drift)
 
     @parallel
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:

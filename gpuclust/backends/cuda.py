@@ -152,7 +152,7 @@ class CUDABackend(Backend):
     def pack(self, centers: Array, frame: Frame, layout: Layout, drift: Drift | None) -> Centers:
         """`layout` serves groups of bounds, which are not kept here."""
         given = there(centers, np.float64)
-        return Centers(given, labels.pack(given, frame, drift), frame, layout)
+        return Centers(given, labels.pack(given, frame, drift), frame, layout, drift=drift)
 
     @on_device
     def reassign(self, chunk: Chunk, centers: Centers) -> Delta:

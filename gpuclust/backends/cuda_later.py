@@ -62,7 +62,7 @@ class Later:
         self._coming, self._value = coming, value
 
     def merge(self, other: Any) -> Later:
-        """Both, in order; parts that have landed are read."""
+        """Both, in whatever order; parts that have landed are read."""
         out = Later(self._coming, self._value)
         if isinstance(other, Later):
             out._coming = out._coming + other._coming

@@ -36,7 +36,8 @@ def kept(table: Table) -> Iterator[Table]:
     with _ended_as_by_an_error(), contextlib.ExitStack() as stack:
         column, size, why = None, 0, ""
         try:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuclust-fit-", dir=_place())), "rows.npy")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuclust-fit-", dir=_place()))
+            path = Path(folder, "rows.npy")
             column, size, why = _write(table, path)
         except OSError as error:
             why = f"they cannot be kept in a file ({sentence(error)}); TMPDIR names another place"
@@ -50,7 +51,7 @@ def kept(table: Table) -> Iterator[Table]:
 
 
 def _place() -> str:
-    """The directory of large temporary files: /tmp is memory on many machines, and there is a budget of that."""
+    """The directory of large temporary files: on many machines /tmp is memory, of which there is a budget."""
     own = os.environ.get("TMPDIR")
     return own or ("/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir())
 

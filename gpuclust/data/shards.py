@@ -226,7 +226,7 @@ def brought(value: Any, backend: Backend) -> Any:
     def one(part: Any) -> Any:
         if isinstance(part, Centers):
             given = backend.upload(part.given, np.float64)
-            return backend.pack(given, part.frame, part.layout, None)._replace(bounds=part.bounds)
+            return backend.pack(given, part.frame, part.layout, part.drift)._replace(bounds=part.bounds)
         return backend.upload(part, part.dtype) if backend.owns(part) else part
 
     return changed(value, one)

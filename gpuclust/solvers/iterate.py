@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..backends.base import Backend, Chunk
+from ..backends.frame import Frame
 from ..backends.statistics import DD, Cost
 from ..data.source import Source
 from ..errors import TURNED, DataError
@@ -52,6 +53,9 @@ class Keeper(Protocol):
 class Objective(Protocol):
     """What centres are and what an assignment costs: `Mean`, `Median`. Parameters are dataclasses with `centers`,
     `terms` and `moved`."""
+
+    @property
+    def frame(self) -> Frame: ...
 
     def begin(self, backend: Backend, params: Any, /) -> Any:
         """What `partial` needs of the parameters."""
@@ -123,14 +127,17 @@ def iterate(
         if keeper is not None and n_iter < max_iter and keeper.due():
             keeper.keep(_place(source.backend, n_iter, old, params, changes))
     reported = objective.report(source.backend, params)
-    final = _known(objective.finish(source, reported))
+    final = _known(objective.finish(source, reported), objective.frame)
     changes.append(objective.change(params.terms, final.terms))
     return Fit(reported, final.cost, n_iter, converged, _history(final.cost.total, changes))
 
 
-def _known(final: Final) -> Final:
-    """Refuse costs that are no number. Bounds settle labels of rows that are not read; costs are summed of all."""
-    if np.isnan(final.cost.total.hi):
+def _known(final: Final, frame: Frame) -> Final:
+    """Refuse costs that are no number. Bounds settle labels of rows that are not read; costs are summed of all. Those
+    of rows so large that sums of squares overflow tell nothing."""
+    scale = float(frame.scale)
+    most = frame.mass * frame.largest / scale / (1.0 if frame.metric.l1 else scale)
+    if np.isnan(final.cost.total.hi) and np.isfinite(most):
         raise ValueError(f"Some rows {TURNED}")
     return final
 

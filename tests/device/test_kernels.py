@@ -180,7 +180,8 @@ def check_bounds(rng, n, k, d, dtype):
     centers = rng.normal(size=(k, d)) + 8 * rng.integers(0, 3, (k, 1))
     near = centers[rng.integers(0, k, n)] + rng.exponential(size=(n, 1)) * rng.normal(size=(n, d))
     centers[1] = centers[0] + 0.01 * rng.normal(size=d)
-    near[-1] = centers[:2].mean(axis=0)  # a step is enough for its label to change
+    if n > 1:
+        near[-1] = centers[:2].mean(axis=0)  # a step is enough for its label to change
     X, frame = near.astype(dtype), Frame.around(centers, dtype, Metric.MANHATTAN)
     layout, scored = Layout.build(centers, 1), []
     rows = {"label": np.full(n, -1, np.int32), "upper": np.zeros(n, np.float32), "lower": np.zeros(n, np.float32)}

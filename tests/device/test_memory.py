@@ -454,3 +454,17 @@ def test_rows_that_turn_nan_during_a_fit_are_told(machine, rng, estimator, k, wh
     monkeypatch.setattr(CUDABackend, "pack", spoiled)
     with pytest.raises(ValueError, match="(1|Some) rows hold NaN or infinity that was not there at the first read"):
         fit(X, estimator=estimator, init=X[:k].get(), device="cuda", max_iter=3, tol=0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+@pytest.mark.usefixtures("machine")
+def test_costs_that_overflow_are_not_taken_for_rows_that_turned_nan(rng, where):
+    """Squares of finite rows add up to more than the largest number; labels and centres are right all the same."""
+    X = rng.normal(size=(400, 5))
+    reference = fit(X, init=X[:3])
+    for chunk_size in (None, 100):
+        model = fit(X * 2.0**508, init=X[:3] * 2.0**508, device=where, chunk_size=chunk_size)
+        np.testing.assert_array_equal(model.labels_, reference.labels_)
+        np.testing.assert_array_equal(model.cluster_centers_, reference.cluster_centers_ * 2.0**508)
+        assert not np.isfinite(model.inertia_)

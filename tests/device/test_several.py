@@ -356,3 +356,25 @@ def test_command_line(three, rng, tmp_path):
         found.append((out / "centers.csv").read_text())
     assert len(set(found)) == 1
     assert run(app, ["fit", str(tmp_path / "x.npy"), "-k", "3", "--device", "cuda:all,cpu"]).exit_code == 2
+
+
+@pytest.mark.parametrize("chunk_size", [None, 90])
+def test_every_device_keeps_bounds(machine, rng, monkeypatch, chunk_size):
+    """Those of the first one alone would save nothing: all wait for the slowest."""
+    from gpuclust.backends import cuda_labels
+
+    X = (rng.normal(0, 9, (70, 4))[rng.integers(0, 70, 600)] + rng.normal(size=(600, 4))).astype(np.float32)
+    used, unsettled = [], cuda_labels._unsettled
+
+    def seen(rows, *args):
+        left = unsettled(rows, *args)
+        used.append((machine.current, len(rows), left.count.item()))
+        return left
+
+    monkeypatch.setattr(cuda_labels, "_unsettled", seen)
+    how = {"estimator": KMedians, "init": X[:70], "max_iter": 8, "tol": 0, "chunk_size": chunk_size}
+    assert_same_bits(fit(X, device="cuda:all", **how), fit(X, **how))
+    assert {each[0] for each in used} == set(range(machine.devices)) == {0, 1}
+    for device in range(machine.devices):
+        rows, left = np.sum([each[1:] for each in used if each[0] == device], axis=0)
+        assert left < 0.5 * rows

@@ -143,7 +143,7 @@ def test_prepared_rows_that_are_streamed_are_prepared_once(df, monkeypatch, tmp_
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("gpuclust.cli.kept.MOST", 0.0 if room == "little" else 0.5)
     if room == "none":
         monkeypatch.setattr("gpuclust.cli.kept._header", full)
@@ -160,7 +160,7 @@ def test_prepared_rows_that_are_streamed_are_prepared_once(df, monkeypatch, tmp_
 
 
 def test_single_rows_with_weights_stay_single(df, monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     df[["age", "income"]].fillna(0).astype(np.float32).assign(w=df["w"]).to_parquet("single.parquet")
     how = ["single.parquet", "-k", 2, "--scale", "robust", "--weight", "w", "-q"]
     succeed("fit", *how, "--out", "one")
@@ -173,7 +173,7 @@ def test_single_rows_with_weights_stay_single(df, monkeypatch, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="there are no such signals")
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
 def test_signals_leave_no_prepared_rows_behind(rng, monkeypatch, tmp_path, number):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     np.save("rows.npy", rng.normal(size=(50, 2)))
     before = signal.signal(getattr(signal, number), signal.SIG_DFL)
     try:

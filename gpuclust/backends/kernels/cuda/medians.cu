@@ -73,8 +73,9 @@ extern "C" __global__ void __launch_bounds__(256, 4) clear_digits(
     }
 }
 
-// Block (x, y): item x by the features of groups y, y + gridDim.y, ... bins u32 [slots, groups, BINS, LANES] += values that share the
-// bits `above` with the slot's prefix [slots, groups * LANES], by their next digit. Shared memory: BINS * LANES words.
+// Block (x, y): item x by the features of groups y, y + gridDim.y, ... bins u32 [slots, groups, BINS, LANES] += values
+// that share the bits `above` with the slot's prefix [slots, groups * LANES], by their next digit. Shared memory: BINS
+// * LANES words.
 template <class T, class Key>
 __device__ __forceinline__ void count_digits(
     const T* X, int64_t d, const Slots& slots, const Key* prefix, Key above, int64_t shift, uint32_t* bins) {

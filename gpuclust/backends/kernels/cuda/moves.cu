@@ -134,7 +134,7 @@ __device__ __forceinline__ void sum_moves(
     extern "C" __global__ void __launch_bounds__(256, 3) name(                                                     \
         const int32_t* row, const int32_t* group, const int32_t* end, const T* X, const double* weight, int64_t d, \
         const double* magic, int64_t K, int64_t k, double* delta, int64_t bits, int64_t from) {                    \
-        sum_moves<T, WEIGHTED>(row, group, end, X, weight, d, magic, K, k, delta, (int)bits, (int)from);                \
+        sum_moves<T, WEIGHTED>(row, group, end, X, weight, d, magic, K, k, delta, (int)bits, (int)from);           \
     }
 SUM(sum_moves_f32, float, false)
 SUM(sum_moves_f64, double, false)

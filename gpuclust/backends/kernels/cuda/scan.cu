@@ -18,7 +18,8 @@ __device__ __forceinline__ Column merged(Column a, Column b) {
     return a;
 }
 
-// Block (x, y): features of group x, share y of the rows. parts f64 [shares, FIELDS, d] <- each share's low, high, least, sum in two pieces, sum of squares in two pieces.
+// Block (x, y): features of group x, share y of the rows. parts f64 [shares, FIELDS, d] <- each share's low, high,
+// least, sum in two pieces, sum of squares in two pieces.
 // Shared memory: 256 columns.
 template <class T>
 __device__ __forceinline__ void scan(const T* X, int64_t n, int64_t d, const double* origin, double* parts) {
