@@ -50,8 +50,7 @@ class Kept(NamedTuple):
 
     upper: Array  # f32 [n]
     lower: Array  # f32 [n]
-    ways: Array  # f32 [3, k]
-    used: bool  # or else made
+    ways: Array  # f32 [3, k], see `PackedCenters`
 
     def part(self, start: int, stop: int) -> Kept:
         return self._replace(upper=self.upper[start:stop], lower=self.lower[start:stop])
@@ -100,7 +99,7 @@ def assign(chunk: Chunk, centers: Centers) -> tuple[Array, Array]:
         scored[:] = len(chunk.X)
         return nearest(chunk.X, packed), scored
     used, label = centers.bounds == Bounds.KEEP, chunk.rows["label"].copy()
-    kept = Kept(chunk.rows["upper"], chunk.rows["lower"], packed.ways, used)
+    kept = Kept(chunk.rows["upper"], chunk.rows["lower"], packed.ways)
 
     def step(start: int, stop: int) -> None:
         X, own, bounds = chunk.X[start:stop], label[start:stop], kept.part(start, stop)
