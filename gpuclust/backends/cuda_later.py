@@ -19,6 +19,7 @@ from .nested import changed
 from .statistics import Array, merged
 
 S = TypeVar("S")
+Cut = tuple[int, int, tuple[int, ...], Any]  # where a field of a record begins and ends, its shape and dtype
 UNDER_WAY: Final = 128 << 20  # bytes on their way at once, of each statistic
 _tables: ContextVar[dict[Hashable, Any] | None] = ContextVar("gpuclust_tables", default=None)  # of the present pass
 
@@ -101,9 +102,13 @@ def _landed(value: Any) -> Any:
     return value.value() if isinstance(value, Later) else value
 
 
-def _field(memory: Any, cut: tuple[int, int, tuple[int, ...], Any]) -> Any:
+def _field(memory: Any, cut: Cut) -> Any:
     start, stop, shape, dtype = cut
     return memory[start:stop].view(dtype).reshape(shape)
+
+
+def _fields(host: np.ndarray, cuts: dict[str, Cut]) -> dict[str, np.ndarray]:
+    return {name: _field(host, cut) for name, cut in cuts.items()}
 
 
 class Record:
@@ -116,7 +121,8 @@ class Record:
     """
 
     def __init__(self, **fields: tuple[tuple[int, ...], Any]):
-        self._cuts, size = {}, 0
+        self._cuts: dict[str, Cut] = {}
+        size = 0
         for name, (shape, dtype) in fields.items():
             n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
             self._cuts[name] = size, size + n_bytes, shape, dtype
@@ -126,15 +132,19 @@ class Record:
     def __getitem__(self, name: str) -> Array:
         return _field(self._memory, self._cuts[name])
 
+    def now(self) -> dict[str, np.ndarray]:
+        """The fields on the host, by name."""
+        return _fields(self._memory.get(), self._cuts)
+
     def tell(self, build: Callable[..., S]) -> S:
         """`build` of the fields on the host, by name, which it does not keep: now, or `Later` inside of a pass."""
         cuts = self._cuts
 
         def read(host: np.ndarray) -> S:  # without the device's memory
-            return build(**{name: _field(host, cut) for name, cut in cuts.items()})
+            return build(**_fields(host, cuts))
 
         if _tables.get() is None:
-            return read(self._memory.get())
+            return build(**self.now())
         memory = cupy.cuda.alloc_pinned_memory(max(1, self._memory.nbytes))
         host = np.frombuffer(memory, np.uint8, self._memory.nbytes)
         self._memory.get(out=host, blocking=False)

@@ -106,7 +106,7 @@ def heard(answer: Any, branch: Branch) -> Reply:
     return Reply.read(packed)
 
 
-def merged(parts: list[Any]) -> Any:
+def merged_in_pairs(parts: list[Any]) -> Any:
     """Statistics merged as a tree, in their order."""
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
@@ -121,4 +121,4 @@ def together(parts: Parts) -> Parts:
     if not parts or getattr(parts[0][1], "ordered", False):
         return parts
     with np.errstate(invalid="ignore"):
-        return [(min(map(itemgetter(0), parts)), merged([part for _, part in parts]))]
+        return [(min(map(itemgetter(0), parts)), merged_in_pairs([part for _, part in parts]))]

@@ -28,7 +28,7 @@ from ..backends.frame import Frame
 from ..backends.metric import Metric
 from ..config import get_config
 from ..errors import DataError
-from .branches import merged
+from .branches import merged_in_pairs
 from .collection import blocks_of, column_blocks, is_collection, mapped
 from .crew import Crew, Part, Request
 from .holder import Facts, Opening, Told, room_for
@@ -105,7 +105,7 @@ class DaskSource(Source):
         self.n_passes += 1
         found = sorted(self._crew.fold(Request(self._view, "fold", (step, args))), key=itemgetter(0))
         self._remember("fold", step, args)
-        return merged([part for _, part in found])
+        return merged_in_pairs([part for _, part in found])
 
     def allocate(self, name: str, dtype: Any, fill: Any, width: int | None = None) -> None:
         self._asked("allocate", name, dtype, fill, width)

@@ -341,7 +341,10 @@ def test_few_rows_are_decided_by_the_definition(machine, rng, Class):
         fit(X, estimator=Class, init=X[:k], device="cuda", max_iter=2)
         doubts, rest, rows = np.sum(found, axis=0)
         assert doubts < most * rows and rows >= 2 * len(X)
-        assert rest < 0.001 * rows if Class is KMeans else rest >= rows / 2
+        if Class is KMeans:
+            assert rest < 0.001 * rows
+        else:  # where features or centres are many, rows keep bounds
+            assert rest == rows if k == 60 else 2 * len(X) <= rest < rows
         assert 0.001 * rows < sum(undecided) < 0.03 * rows if Class is KMeans else not undecided
 
 
