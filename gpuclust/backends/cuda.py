@@ -29,7 +29,7 @@ from . import cuda_tensor as tensor
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
 from .cuda_later import once, told
-from .cuda_memory import TILE_BYTES, constant, free_bytes, place, reserve, send, there, tiles
+from .cuda_memory import constant, free_bytes, place, reserve, send, there, tile_bytes, tiles
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
@@ -102,7 +102,7 @@ class CUDABackend(Backend):
 
     @on_device
     def holds(self, n_bytes: int, free: int | None = None) -> bool:
-        needed = n_bytes + min(TILE_BYTES, n_bytes // 4)  # tiles may shrink, at a price
+        needed = n_bytes + min(tile_bytes(), n_bytes // 4)  # tiles may shrink, at a price
         return needed <= (free_bytes() if free is None else free)
 
     @property

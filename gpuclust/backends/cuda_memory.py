@@ -14,13 +14,25 @@ from ..errors import DeviceMemoryError
 from .statistics import Array
 
 R = TypeVar("R")
-TILE_BYTES: Final = 256 << 20  # temporaries of a tile: many waves of blocks, little against a GPU's memory
+TILE_BYTES: Final = 4 << 30  # temporaries of a tile at most: many waves of blocks, since the host makes ten launches
+SHARE: Final = 32  # and of a device's memory not more than this part
 logger = logging.getLogger("gpuclust")
 
 
 def free_bytes() -> int:
     """What the current device and CuPy's pool can still hand out."""
     return int(cupy.cuda.runtime.memGetInfo()[0]) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+@functools.cache
+def _memory(device: int) -> int:
+    """Bytes of the device, which is current."""
+    return int(cupy.cuda.runtime.memGetInfo()[1])
+
+
+def tile_bytes() -> int:
+    """Bytes that the temporaries of a tile may take on the current device."""
+    return min(TILE_BYTES, _memory(cupy.cuda.Device().id) // SHARE)
 
 
 def send(host: Any, dtype: Any = None) -> Array:
@@ -118,7 +130,7 @@ def reserve(make: Callable[[], R], needed: int, rows: int) -> R:
 
 
 def tiles(n: int, row_bytes: int, step: Callable[[int, int], R], unit: int = 1) -> list[R]:
-    """`step(start, stop)` over [0, n) in tiles of at most `TILE_BYTES` (or one unit); starts are multiples of `unit`.
+    """`step(start, stop)` over [0, n) in tiles of at most `tile_bytes()` (or one unit); starts are multiples of `unit`.
 
     A step that finds the device full is repeated with half the rows: before its last allocation it may only
     leave what repeating it writes again.
@@ -129,7 +141,8 @@ def tiles(n: int, row_bytes: int, step: Callable[[int, int], R], unit: int = 1) 
         If a single unit does not fit.
     """
     out: list[R] = []
-    rows, start = _units(min(n, TILE_BYTES // row_bytes), unit), 0
+    fitting, start = tile_bytes() // row_bytes, 0
+    rows = n if n <= fitting else _units(fitting, unit)
     while start < n:
         stop = min(start + rows, n)
         try:

@@ -402,13 +402,14 @@ class Stream:
         self._copies.append((there, source if self.device is not None else source.ctypes.data))
 
     def land(self, count):
-        for number in range(self._landed, count):
-            there, source = self._copies[number]
-            if isinstance(source, int):
-                source = np.frombuffer(ctypes.string_at(source, there.nbytes), there.dtype).reshape(there.shape)
-            there[...] = source
-            self._copies[number] = None
-        self._landed = max(self._landed, count)
+        with ndarray.machine.lock:  # several threads may wait for the same copies
+            for number in range(self._landed, count):
+                there, source = self._copies[number]
+                if isinstance(source, int):
+                    source = np.frombuffer(ctypes.string_at(source, there.nbytes), there.dtype).reshape(there.shape)
+                there[...] = source
+                self._copies[number] = None
+            self._landed = max(self._landed, count)
 
     @property
     def under_way(self):
