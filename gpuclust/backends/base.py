@@ -158,8 +158,9 @@ class Backend(ABC):
     @abstractmethod
     def free_bytes(self) -> int: ...
 
-    def kept(self, X: Array, frame: Frame) -> dict[str, Array]:
-        """What assignments read in place of all rows X, one entry a row, where it pays to make that once."""
+    def kept(self, X: Array, frame: Frame, k: int) -> dict[str, Array]:
+        """What assignments to k centres read in place of all rows X, one entry a row, where it pays to make that
+        once."""
         return {}
 
     def mapped(self, X: Array, function: Callable[..., Array], tables: Sequence[np.ndarray | None]) -> Array:

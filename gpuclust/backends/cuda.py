@@ -135,8 +135,8 @@ class CUDABackend(Backend):
         return free_bytes()
 
     @on_device
-    def kept(self, X: Array, frame: Frame) -> dict[str, Array]:
-        image = tensor.kept(X, frame)
+    def kept(self, X: Array, frame: Frame, k: int) -> dict[str, Array]:
+        image = tensor.kept(X, frame) if labels.halved(frame.metric, k, X.shape[1]) else None
         return {} if image is None else image._asdict()
 
     @on_device

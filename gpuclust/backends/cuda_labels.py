@@ -1,8 +1,9 @@
 """Certified labels and costs on CUDA, on tiles of rows.
 
-Euclidean labels: tensor cores decide most rows, and leave few centres for most of the others, which are compared by the
-definition (`cuda_tensor.py`). What is left is scored in float32, then in float64 (`kernels/cuda/nearest.cu`). Manhattan
-labels begin there.
+Few centres are scored in float32 as the rows are read (`kernels/cuda/few.cu`). Else, Euclidean labels: tensor cores
+decide most rows, and leave few centres for most of the others, which are compared by the definition
+(`cuda_tensor.py`). What is left is scored in float32, then in float64 (`kernels/cuda/nearest.cu`). Manhattan labels
+begin there.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def pack(centers: Array, frame: Frame, drift: Drift | None = None) -> PackedCent
     args = (centers, k, d, shift, float(frame.scale), exact, columns, rows, *rows.shape)
     launch("nearest.pack_centers", blocks_of(rows.size), args)
     slack = np.float32(1.05 * (d + 8) * 2.0**-24 if d < WIDEST else np.inf)  # inf: nothing is certain
-    halves = None if frame.metric.l1 or padded(d, 64) >= tensor.WIDEST else tensor.halves(centers, frame, shift)
+    halves = tensor.halves(centers, frame, shift) if halved(frame.metric, k, d) else None
     ways = None
     if drift is not None and keeps_bounds(frame.metric, k, d):
         own, other, _, apart = loosening(drift)
@@ -77,9 +78,22 @@ def padded(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def few(d: int, k: int) -> bool:
-    """Whether rows are scored as they are read: in tiles of TILE, few centres would be mostly padding."""
-    return k <= TILE // 2 and 4 * d * padded(k, WIDTH) + STAGED <= UNASKED_SHARED
+def few(metric: Metric, k: int, d: int) -> bool:
+    """Whether rows are scored as they are read: in tiles of TILE, few centres would be mostly padding.
+
+    Euclidean distances in float32 take 2 operations a feature and 8 to compare them. In half precision TILE centres
+    are compared, which takes as long as 900, and the image of a feature is read in the time of 14. Predicted for an
+    H200, not yet measured.
+    """
+    wide = padded(k, WIDTH)
+    if k > TILE // 2 or 4 * d * wide + STAGED > UNASKED_SHARED:
+        return False
+    return metric.l1 or wide * (2 * d + 8) + 6 * d <= 900 + 14 * padded(d, 16)
+
+
+def halved(metric: Metric, k: int, d: int) -> bool:
+    """Whether rows are scored in half precision first."""
+    return not (metric.l1 or padded(d, 64) >= tensor.WIDEST or few(metric, k, d))
 
 
 def kind(metric: Metric, *arrays: Any) -> str:
@@ -89,7 +103,7 @@ def kind(metric: Metric, *arrays: Any) -> str:
 
 def keeps_bounds(metric: Metric, k: int, d: int) -> bool:
     """Whether they save more than they cost: half precision is fast without, and so are few centres."""
-    return metric.l1 and not few(d, k)
+    return metric.l1 and not few(metric, k, d)
 
 
 def assign(chunk: Chunk, centers: Centers) -> tuple[Array, Array]:
@@ -159,10 +173,10 @@ def _score(
     bounds = (address(None),) * 4 if kept is None else (kept.upper, kept.lower, kept.ways[0], kept.ways[1])
     doubts, slack, which = cupy.zeros(1, np.int32), packed.slack, (*tensor.listed(rest), n)
     doubt, form, placed = (doubts, row, limit), kind(packed.metric, X.dtype), (packed.shift, packed.scale)
-    if rest is None and few(d, k):
+    if rest is None and few(packed.metric, k, d):
         wide = padded(k, WIDTH)
         args = (X, n, d, *placed, packed.columns, k, wide, slack, norm, label, *doubt)
-        launch(f"few.score_f{8 * X.dtype.itemsize}", blocks_of(n), args, shared=4 * d * wide + STAGED)
+        launch(f"few.score_{form}", blocks_of(n), args, shared=4 * d * wide + STAGED)
     else:
         floats = cupy.empty((padded(n, TILE), pitch), np.float32)
         launch(f"nearest.prepare_{form}", blocks_of(4 * n), (*which, X, d, *placed, floats, pitch, norm))

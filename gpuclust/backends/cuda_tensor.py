@@ -127,8 +127,6 @@ def image(X: Array, cut: Plan, shift: Array, scale: np.generic) -> Image:
 def kept(X: Array, frame: Frame) -> Image | None:
     """The image of rows that stay, where it is smaller than they are and takes at most half of what is free."""
     n, d = X.shape
-    if frame.metric.l1 or d >= WIDEST:
-        return None
     cut = here(d)
     if cut.row_bytes > d * X.dtype.itemsize or 2 * n * (cut.row_bytes + 8) > free_bytes():
         return None

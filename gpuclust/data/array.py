@@ -51,11 +51,12 @@ class ArraySource(Source):
         alone = not self.sparse and self._weight is None and self.n_rows <= min(self._rows, MOST_ROWS)
         return self._X if alone else None
 
-    def keep(self, frame: Frame) -> None:
-        if self._frame is not frame and not self.sparse and self._rows >= self.n_rows:
+    def keep(self, frame: Frame, k: int) -> None:
+        if self._frame is not frame:
             self.release(*KEPT)
-            self._ledger.update(self.backend.kept(self._X, frame))
             self._frame = frame
+        if not (self.sparse or self._rows < self.n_rows or KEPT[0] in self._ledger):
+            self._ledger.update(self.backend.kept(self._X, frame, k))
 
     def placed(self, column: Array) -> Any:
         return column if self._stays else self.backend.to_host(column)

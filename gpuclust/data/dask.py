@@ -115,10 +115,10 @@ class DaskSource(Source):
         self._asked("allocate_bounds", k, groups, metric)
         self._remember("allocate_bounds", k, groups, metric)
 
-    def keep(self, frame: Frame) -> None:
+    def keep(self, frame: Frame, k: int) -> None:
         """Not told again to a holder that takes the place of a lost one: it does without."""
         if self.device != self.backend.name:
-            self._asked("keep", frame)
+            self._asked("keep", frame, k)
 
     @property
     def device(self) -> str:

@@ -212,9 +212,9 @@ class Holder:
         for source in self._views[view]:
             source.allocate_bounds(k, groups, metric)
 
-    def keep(self, view: int, frame: Frame) -> None:
+    def keep(self, view: int, frame: Frame, k: int) -> None:
         for source in self._views[view]:
-            source.keep(frame)
+            source.keep(frame, k)
 
     def release(self, view: int, *names: str) -> None:
         for source in self._views[view]:

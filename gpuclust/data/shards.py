@@ -116,8 +116,8 @@ class ShardedSource(Source):
     def fill(self, name: str, values: np.ndarray) -> None:
         self._everywhere(lambda shard: shard.fill(name, values[_part(shard)]))
 
-    def keep(self, frame: Frame) -> None:
-        self._everywhere(lambda shard: shard.keep(frame))
+    def keep(self, frame: Frame, k: int) -> None:
+        self._everywhere(lambda shard: shard.keep(frame, k))
 
     def placed(self, column: Array) -> Any:
         return self.backend.upload(column, column.dtype) if self._stays else self.backend.to_host(column)

@@ -147,8 +147,8 @@ class Source(ABC):
             self.allocate("lower", np.float32, 0)
             self.allocate("lowers", np.float32, 0, groups if groups > 1 else 0)
 
-    def keep(self, frame: Frame) -> None:
-        """What assignments within a frame read in place of the rows, where those stay on the device."""
+    def keep(self, frame: Frame, k: int) -> None:
+        """What assignments to k centres within a frame read in place of the rows, where those stay on the device."""
         return
 
     def allocate(self, name: str, dtype: Any, fill: Any, width: int | None = None) -> None:

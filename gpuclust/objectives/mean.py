@@ -69,7 +69,7 @@ class Mean:
         layout = source.layout(centers)
         source.allocate("label", np.int32, -1)
         source.allocate_bounds(k, layout.groups, Metric.EUCLIDEAN)
-        source.keep(frame)
+        source.keep(frame, k)
         sums = np.zeros((k, *frame.magic.shape))
         centers = np.ascontiguousarray(centers, np.float64)
         objective = cls(frame, layout, source.dtype, frame.inside(np.median(centers, axis=0)))

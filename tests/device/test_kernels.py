@@ -803,7 +803,7 @@ FAULTS = {
 
 
 GPUS = [("86", 64), ("80", 227), ("90", 227), ("75", 64)]  # generation, and kilobytes of shared memory of a block
-CASES = [(130, 127, 70), (61, 300, 65), (261, 257, 150), (300, 47, 2)]
+CASES = [(130, 127, 70), (61, 300, 65), (261, 257, 150), (300, 97, 2)]
 HALVES = ("tensor", "tensor.cuh", "products.cuh", "candidates", "hopper")
 FEW = [(130, 47, 40), (300, 5, 33), (261, 33, 70), (300, 47, 2)]  # centres
 

@@ -142,7 +142,7 @@ def test_a_pass_that_fails_leaves_no_copy_under_way(machine):
 def test_rows_are_halved_once(machine, rng):
     """However many starts and iterations; chunk by chunk, each time."""
     X = blobs(rng, 1500, 20, np.float32)
-    how = {"n_clusters": 6, "init": "random", "n_init": 3, "device": "cuda", "max_iter": 4}
+    how = {"n_clusters": 40, "init": "random", "n_init": 3, "device": "cuda", "max_iter": 4}
     models = [fit(X, **how)]
     assert machine.launches.count("halve_f32") == 1
     machine.launches.clear()
@@ -153,15 +153,54 @@ def test_rows_are_halved_once(machine, rng):
 
 def test_rows_are_not_halved_beforehand_where_that_saves_nothing(machine, rng):
     X = blobs(rng, 1500, 3, np.float32)
-    fit(X, n_clusters=6, device="cuda", max_iter=4)
+    fit(X, n_clusters=70, device="cuda", max_iter=4)
     assert machine.launches.count("halve_f32") > 3  # an image of 3 features is larger than they are
-    X = blobs(rng, 1500, 20, np.float32)
-    with_image = fit(X, n_clusters=6, device="cuda", max_iter=4)
+    X = blobs(rng, 6000, 20, np.float32)
+    with_image = fit(X, n_clusters=40, device="cuda", max_iter=4)
     machine.launches.clear()
     machine.limit = machine.live + X.nbytes * 5 // 2  # rows and the tiles of a pass, but no image
-    tight = fit(X, n_clusters=6, device="cuda", max_iter=4)
+    tight = fit(X, n_clusters=40, device="cuda", max_iter=4)
     assert machine.launches.count("halve_f32") > 3
     assert_same_bits(with_image, tight)
+
+
+@pytest.mark.parametrize("estimator", [KMeans, KMedians])
+def test_few_centres_are_scored_as_rows_are_read(machine, rng, estimator):
+    """By one kernel; nothing is made of the rows."""
+    X = blobs(rng, 1500, 20, np.float32)
+    fit(X, estimator=estimator, n_clusters=6, init="random", device="cuda", max_iter=4)
+    metric = "l1" if estimator is KMedians else "l2"
+    assert machine.launches.count(f"score_{metric}_f32") >= 4
+    assert not {"halve_f32", f"prepare_{metric}_f32", f"score_{metric}"} & set(machine.launches)
+
+
+def test_an_image_is_made_once_centres_are_many(machine, rng):
+    from gpuclust.backends.frame import Frame
+    from gpuclust.backends.select import select
+    from gpuclust.data.array import ArraySource
+
+    X = blobs(rng, 300, 20, np.float32)
+    backend = select("cuda").backend
+    source, frame = ArraySource(backend.upload(X, X.dtype), None, backend), Frame.around(X.astype(np.float64), X.dtype)
+    for k, made in ((3, 0), (40, 1), (3, 1), (50, 1)):
+        source.keep(frame, k)
+        assert machine.launches.count("halve_f32") == made
+    source.keep(Frame.around(X.astype(np.float64), X.dtype), 40)  # rows lie elsewhere in another frame
+    assert machine.launches.count("halve_f32") == 2
+
+
+def test_tiles_are_no_more_than_are_needed(machine, monkeypatch):
+    """One where all rows fit, in whole units else."""
+    from gpuclust.backends import cuda_memory
+
+    def cut(n, row_bytes, unit):
+        return cuda_memory.tiles(n, row_bytes, lambda start, stop: (start, stop), unit)
+
+    monkeypatch.setattr(cuda_memory, "TILE_BYTES", 100)
+    assert cut(10, 10, 4) == [(0, 10)] and cut(11, 10, 4) == [(0, 8), (8, 11)] and cut(3, 60, 2) == [(0, 2), (2, 3)]
+    monkeypatch.setattr(cuda_memory, "TILE_BYTES", 1 << 60)
+    rows = machine.limit // cuda_memory.SHARE // 1024
+    assert cut(rows + 1, 1024, 1) == [(0, rows), (rows, rows + 1)]
 
 
 @pytest.mark.parametrize("estimator", [KMeans, KMedians])
@@ -189,12 +228,12 @@ def test_no_array_of_rows_by_centres(machine, rng, monkeypatch):
 
 def test_a_full_device_halves_the_rows_and_says_so_once(machine, rng, caplog):
     X = blobs(rng, 3000, 4, np.float32)
-    reference = fit(X, init=X[:50])
-    fit(X, init=X[:50], device="cuda")
+    reference = fit(X, init=X[:70])
+    fit(X, init=X[:70], device="cuda")
     used = machine.peak
     machine.limit = used // 2
     with caplog.at_level(logging.WARNING, "gpuclust"):
-        assert_same_bits(fit(X, init=X[:50], device="cuda"), reference)
+        assert_same_bits(fit(X, init=X[:70], device="cuda"), reference)
         fit(X, n_clusters=5, device="cuda")
     assert [record.message for record in caplog.records if "memory" in record.message] == [
         "The memory of cuda:0 is full; working with half the rows at a time."

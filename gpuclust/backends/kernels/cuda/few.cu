@@ -7,7 +7,7 @@
 #define WIDTH 16  // centres scored at once
 
 // Shared memory: the centres, f32 [d, wide], and the block's rows, DEPTH features at a time. columns f32 [d, k].
-template <class T>
+template <class T, bool L1>
 __device__ __forceinline__ void score(
     const T* X, int64_t n, int64_t d, const T* shift, T scale, const float* columns, int k, int wide, float slack,
     float* norm, int32_t* label, Doubt doubt) {
@@ -35,13 +35,13 @@ __device__ __forceinline__ void score(
                 for (int f = 0; f < deep; f++) {
                     const float x = stage[threadIdx.x * STRIDE + f];
                     const float4* c = (const float4*)(centers + (f0 + f) * wide + first);
-                    if (first == 0) size += fabsf(x);
+                    if (first == 0) size += L1 ? fabsf(x) : x * x;
 #pragma unroll
                     for (int q = 0; q < WIDTH / 4; q++) {
-                        sum[4 * q] = add_term<true>(sum[4 * q], x, c[q].x);
-                        sum[4 * q + 1] = add_term<true>(sum[4 * q + 1], x, c[q].y);
-                        sum[4 * q + 2] = add_term<true>(sum[4 * q + 2], x, c[q].z);
-                        sum[4 * q + 3] = add_term<true>(sum[4 * q + 3], x, c[q].w);
+                        sum[4 * q] = add_term<L1>(sum[4 * q], x, c[q].x);
+                        sum[4 * q + 1] = add_term<L1>(sum[4 * q + 1], x, c[q].y);
+                        sum[4 * q + 2] = add_term<L1>(sum[4 * q + 2], x, c[q].z);
+                        sum[4 * q + 3] = add_term<L1>(sum[4 * q + 3], x, c[q].w);
                     }
                 }
             }
@@ -55,17 +55,19 @@ __device__ __forceinline__ void score(
             }
         }
         if (i >= n) continue;
-        norm[i] = length<true>(size, d);
-        decide<true>(Listed{nullptr, nullptr, n}, i, one, two, at, norm[i], slack, label, doubt, Kept{});
+        norm[i] = length<L1>(size, d);
+        decide<L1>(Listed{nullptr, nullptr, n}, i, one, two, at, norm[i], slack, label, doubt, Kept{});
     }
 }
 
-#define SCORE(name, T)                                                                                             \
+#define SCORE(name, T, L1)                                                                                         \
     extern "C" __global__ void __launch_bounds__(256) name(                                                        \
         const T* X, int64_t n, int64_t d, const T* shift, T scale, const float* columns, int64_t k, int64_t wide,  \
         float slack, float* norm, int32_t* label, int32_t* doubts, int32_t* doubt_row, float* doubt_limit) {       \
-        score<T>(X, n, d, shift, scale, columns, (int)k, (int)wide, slack, norm, label,                            \
-                 Doubt{doubts, doubt_row, doubt_limit});                                                           \
+        score<T, L1>(X, n, d, shift, scale, columns, (int)k, (int)wide, slack, norm, label,                        \
+                     Doubt{doubts, doubt_row, doubt_limit});                                                       \
     }
-SCORE(score_f32, float)
-SCORE(score_f64, double)
+SCORE(score_l1_f32, float, true)
+SCORE(score_l1_f64, double, true)
+SCORE(score_l2_f32, float, false)
+SCORE(score_l2_f64, double, false)
