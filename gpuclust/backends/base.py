@@ -256,6 +256,12 @@ class Backend(ABC):
     def potentials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float) -> np.ndarray:
         """Integer potential of each row once `known` is folded in (the ledger is left alone). i64 [n]."""
 
+    def plus_plus(self, chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray | None:
+        """The rows i64 [k] that greedy k-means++ chooses, beginning with `first`, of a chunk that is all rows; shares
+        f64 [k - 1, trials] are drawn uniformly. The ledger's costs are infinite before. None: it is done step by step.
+        """
+        return None
+
     @abstractmethod
     def race(self, chunk: Chunk, seed: int, size: int) -> Top:
         """`size` rows drawn without replacement in proportion to weight times the ledger's cost (exponential keys)."""

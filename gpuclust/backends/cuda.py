@@ -261,6 +261,10 @@ class CUDABackend(Backend):
         return seeding.potentials(chunk, frame, known, grid)
 
     @on_device
+    def plus_plus(self, chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray:
+        return seeding.plus_plus(chunk, frame, first, shares)
+
+    @on_device
     def race(self, chunk: Chunk, seed: int, size: int) -> Top:
         return seeding.race(chunk, seed, size)
 

@@ -9,16 +9,19 @@ import cupy
 import numpy as np
 
 from .base import Chunk
-from .cuda_kernels import WARPS, address, launch
+from .cuda_kernels import WARPS, address, blocks_of, launch
 from .cuda_labels import kind
 from .cuda_later import Record, once
 from .cuda_memory import send, tiles
 from .frame import Frame
-from .kernels.trials import BLOCK
+from .kernels.trials import BLOCK, grid_of
 from .statistics import Array, Potentials, Top, merged
 
-WIDTHS: Final = (4, 12)  # centres that a kernel takes at once
+WIDTHS: Final = (4, 12)  # centres that a kernel of `trials.cu` takes at once
+SEED_WIDTHS: Final = (6, 9, 12)  # and of `seeds.cu`
 STAGED: Final = 16  # features
+CHOOSERS: Final = 512  # threads that choose among trials
+STATE: Final = 7  # numbers that the kernels of `seeds.cu` hand on: 4 integers and 3 floats, the last 1 / grid
 
 
 def trials(chunk: Chunk, frame: Frame, known: np.ndarray | None, trial: np.ndarray, grid: float) -> Potentials:
@@ -49,6 +52,44 @@ def potentials(chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float
     last = (address(chunk.weight), 1.0 / grid, chunk.rows["cost"], out)
     _launch("row_potentials_{}", chunk, frame, _columns(frame, known, none, min(WIDTHS)), known, *last)
     return out.get()
+
+
+def plus_plus(chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray:
+    """See `Backend.plus_plus`: nothing crosses until all centres are chosen."""
+    (n, d), (k, trials), X = chunk.X.shape, shares.shape, chunk.X
+    width = min((w for w in SEED_WIDTHS if w > trials), default=max(SEED_WIDTHS))
+    parts, count, form = -(-trials // (width - 1)), -(-n // BLOCK), kind(frame.metric, X.dtype)
+    blocks, running = cupy.zeros((trials, count), np.int64), cupy.empty(count, np.int64)
+    largest, rows, centers = cupy.zeros(trials), cupy.empty(trials, np.int64), cupy.empty((parts, d, width), X.dtype)
+    begin, index = np.zeros(STATE, np.int64), np.zeros(k + 1, np.int64)
+    begin[1] = index[0] = first
+    begin.view(np.float64)[-1] = 1.0 / grid_of(frame.mass * frame.largest)
+    state, index, drawn = send(begin), send(index), send(shares)
+    weight, cost, shared = address(chunk.weight), chunk.rows["cost"], 32 * WARPS * (STAGED + 1) * X.dtype.itemsize
+
+    given, left = (X, n, d, frame.scale, weight), (cost, blocks, largest, state)
+
+    def choose(columns: int, again: bool, step: int) -> None:
+        args = (blocks, largest, rows, columns, count, float(frame.mass), int(again), step, running, index, state)
+        launch("seeds.choose", 1, args, shared=CHOOSERS // 32 * 8, threads=CHOOSERS)
+
+    def attempt(columns: int, step: int) -> None:
+        found = (cost, running, count, drawn[step], state, index, width, rows, centers)
+        launch(f"seeds.locate_{form}", columns, (*given, *found), shared=shared + 8 * (WARPS + 1))
+        for part, at in enumerate(range(0, columns, width - 1)):
+            tried = (centers[part], int(part == 0), min(width - 1, columns - at), count)
+            out = (cost, blocks[at:], largest[at:], state)
+            launch(f"seeds.try_next_{form}_{width}", -(-n // (32 * WARPS)), (*given, *tried, *out), shared=shared)
+
+    attempt(1, 0)
+    for step in range(k):
+        choose(trials if step else 1, False, step)
+        launch(f"seeds.refine_{form}", blocks_of(n), (*given, count, *left), shared=shared)
+        choose(1, True, step)
+        attempt(trials, step)
+    choose(trials if k else 1, False, k)
+    found: np.ndarray = index.get()
+    return found
 
 
 def _columns(frame: Frame, known: np.ndarray | None, trial: np.ndarray, width: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from ..backends.base import Array, Backend, Chunk
 from ..backends.frame import Frame
 from .plan import DEFAULT_CHUNK
-from .source import Source
+from .source import Source, dense
 
 MOST_ROWS = (1 << 31) - 1  # that are told apart by an int32
 KEPT = "image", "stats"  # columns that stand for the rows
@@ -48,8 +48,12 @@ class ArraySource(Source):
 
     @property
     def whole(self) -> Array | None:
-        alone = not self.sparse and self._weight is None and self.n_rows <= min(self._rows, MOST_ROWS)
-        return self._X if alone else None
+        return self._X if self._weight is None and self.alone else None
+
+    @property
+    def alone(self) -> Chunk | None:
+        whole = not self.sparse and self.n_rows <= min(self._rows, MOST_ROWS)
+        return self._slice(0, self.n_rows) if whole else None
 
     def keep(self, frame: Frame, k: int) -> None:
         if self._frame is not frame:
@@ -67,6 +71,9 @@ class ArraySource(Source):
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Chunk]:
         return [self._slice(start, stop) for start, stop in ranges]
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        return dense(self.backend.to_host(self.gather(index)[0]))
 
     @property
     def seekable(self) -> bool:
@@ -94,7 +101,7 @@ class DensifiedSource(ArraySource):
         return False
 
     @property
-    def whole(self) -> None:
+    def alone(self) -> None:
         return None
 
     @property

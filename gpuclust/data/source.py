@@ -95,6 +95,11 @@ class Source(ABC):
         """All rows as one array, where they are in memory, dense, without weights and in one chunk."""
         return None
 
+    @property
+    def alone(self) -> Chunk | None:
+        """All rows as one chunk, where they are in memory, dense and in one chunk."""
+        return None
+
     def reweighted(self, weight: np.ndarray) -> Source:
         """The same rows, where they are, each counted `weight` (f64 [n], on the host) times as often."""
         other, own = copy(self), self.host_weight
@@ -184,7 +189,7 @@ class Source(ABC):
     def take(self, index: np.ndarray) -> np.ndarray:
         """Rows by index, in the order asked for, dense, on the host."""
         chunks = self.slices([(int(i), int(i) + 1) for i in index])
-        return np.concatenate([_dense(self.backend.to_host(c.X)) for c in chunks])
+        return np.concatenate([dense(self.backend.to_host(c.X)) for c in chunks])
 
     @property
     def seekable(self) -> bool:
@@ -224,5 +229,5 @@ def joined(chunks: Sequence[Chunk], join: Callable[[list[Array]], Array]) -> Chu
     return Chunk(join([chunk.X for chunk in chunks]), weight, first.start, rows)
 
 
-def _dense(X: Any) -> np.ndarray:
+def dense(X: Any) -> np.ndarray:
     return X.toarray() if hasattr(X, "toarray") else np.asarray(X)

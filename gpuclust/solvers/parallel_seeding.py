@@ -42,7 +42,10 @@ def parallel(source: Source, frame: Frame, k: int, random_state: np.random.Rando
     stage = _packed(source, frame, found[-1])
     cost: Cost = source.fold(_close, stage, sum(map(len, found[:-1])), sum(map(len, found)))
     source.release("cost")
-    return _recluster(np.concatenate(found), cost.mass.value(), k, frame.metric, random_state)
+    rows = np.ascontiguousarray(np.concatenate(found), np.float64)
+    if len(rows) <= k:
+        return rows[np.arange(k) % len(rows)]
+    return _recluster(source.backend, rows, cost.mass.value(), k, frame.metric, random_state)
 
 
 def _packed(source: Source, frame: Frame, centers: np.ndarray) -> Centers:
@@ -67,12 +70,13 @@ def _close(backend: Backend, chunk: Chunk, stage: Centers, first: int, count: in
 
 
 def _recluster(
-    rows: np.ndarray, mass: np.ndarray, k: int, metric: Metric, random_state: np.random.RandomState
+    backend: Backend, rows: np.ndarray, mass: np.ndarray, k: int, metric: Metric, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """Weighted k-means++ and Lloyd on the candidates; too few candidates are repeated."""
-    if len(rows) <= k:
-        return rows[np.arange(k) % len(rows)].astype(np.float64)
-    small = ArraySource(np.ascontiguousarray(rows, np.float64), np.ascontiguousarray(mass), CPUBackend())
+    """Weighted k-means++ and Lloyd on the candidates, f64 [m, d], where there is room for them."""
+    backend = backend.members[0]
+    if not backend.holds(4 * rows.nbytes):
+        backend = CPUBackend()
+    small = ArraySource(backend.upload(rows, rows.dtype), backend.upload(mass, mass.dtype), backend)
     frame = scan(small, metric)
     centers, _ = plus_plus(small, frame, k, random_state)
     start, tol = (Median.start, 1e-4) if metric.l1 else (Mean.start, 1e-4 * frame.variance)

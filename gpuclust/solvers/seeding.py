@@ -14,7 +14,7 @@ import numpy as np
 
 from ..backends.base import Backend, Chunk
 from ..backends.frame import Frame
-from ..backends.kernels.trials import BLOCK
+from ..backends.kernels.trials import BLOCK, grid_of
 from ..backends.statistics import Potentials
 from ..data.source import Source
 
@@ -40,22 +40,34 @@ def plus_plus(
 ) -> tuple[np.ndarray, np.ndarray]:
     """k rows by greedy k-means++: (centres in the rows' dtype [k, d], their row indices [k])."""
     trials = trials or 2 + int(np.log(k))
-    index = np.empty(k, np.int64)
-    index[0] = first_row(source, frame, random_state)
-    centers = np.empty((k, source.n_features), source.dtype)
-    centers[0] = source.take(index[:1])[0]
+    first = first_row(source, frame, random_state)
     source.allocate("cost", source.dtype, np.inf)
-    state = _evaluate(source, frame, None, centers[:1], frame.largest)[0]
-    for j in range(1, k):
+    chunk, index = source.alone, None
+    shares = random_state.uniform(size=(k - 1, trials))
+    if chunk is not None and k > 1:
+        index = source.backend.plus_plus(chunk, frame, first, shares)
+        source.n_passes += 0 if index is None else k
+    if index is None:
+        index = one_by_one(source, frame, first, shares)
+    source.release("cost")
+    return source.take(index), index
+
+
+def one_by_one(source: Source, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray:
+    """The rows chosen, i64 [k], beginning with `first`; shares drawn f64 [k - 1, trials]."""
+    index = np.empty(len(shares) + 1, np.int64)
+    index[0] = first
+    beginning = source.take(index[:1])
+    state = _evaluate(source, frame, None, beginning, frame.largest)[0]
+    for j, drawn in enumerate(shares, 1):
         state = _refined(source, frame, state)
-        rows = _crossings(source, frame, state, random_state.uniform(size=trials))
-        candidates = source.take(rows) if rows is not None else centers[:1]
+        rows = _crossings(source, frame, state, drawn)
+        candidates = source.take(rows) if rows is not None else beginning
         options = _evaluate(source, frame, state.pending, candidates, state.largest)
         best = min(range(len(options)), key=lambda s: options[s].total)
-        state, centers[j] = options[best], candidates[best]
-        index[j] = rows[best] if rows is not None else index[0]
-    source.release("cost")
-    return centers, index
+        state = options[best]
+        index[j] = rows[best] if rows is not None else first
+    return index
 
 
 def first_row(source: Source, frame: Frame, random_state: np.random.RandomState) -> int:
@@ -90,8 +102,7 @@ def _step(backend: Backend, chunk: Chunk, frame: Frame, known: Any, trial: np.nd
 
 def _evaluate(source: Source, frame: Frame, known: Any, trial: np.ndarray, largest: float) -> list[Drawn]:
     """One pass: the potentials under each trial centre, on a grid that holds their total in 53 bits."""
-    bound = frame.mass * largest
-    grid = 2.0 ** (np.ceil(np.log2(bound)) - 53) if bound > 0 else 1.0
+    grid = grid_of(frame.mass * largest)
     stat = source.fold(_step, frame, known, trial, grid)
     blocks = stat.dense((source.n_rows - 1) // BLOCK + 1)
     pending = list(trial) or [None]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import numpy as np
 from laws.runs import fit
 
 
@@ -15,3 +18,11 @@ def device_array(cupy, host):
 def both(X, weight=None, **how):
     """Return the same fit on a GPU and on the CPU."""
     return fit(X, weight, device="cuda", **how), fit(X, weight, device="cpu", **how)
+
+
+def with_square(total, t):
+    """Return total + t * t, rounded once, for arrays of one type."""
+    if t.dtype == np.float32:  # in float64 the square is exact
+        return (t.astype(np.float64) ** 2 + total).astype(np.float32)
+    exact = np.frompyfunc(lambda total, t: float(Fraction(total) + Fraction(t) ** 2), 2, 1)
+    return exact(total, t).astype(np.float64)

@@ -13,12 +13,12 @@ from . import fakecupy
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120"]  # as `target` names them
 FILES = [
-    "candidates", "costs", "few", "hopper", "medians", "moves", "nearest", "ranks", "scan", "settled", "silhouette",
-    "solve", "tensor", "totals", "trials",
+    "candidates", "costs", "few", "hopper", "medians", "moves", "nearest", "ranks", "scan", "seeds", "settled",
+    "silhouette", "solve", "tensor", "totals", "trials",
 ]  # fmt: skip
 ONLY = {"hopper": ["sm_90a"]}
 REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 384
-    "score": 128, "narrow": 128, "try": 128, "row": 128, "sum": 80, "add": 80, "hopper.score": 168,
+    "score": 128, "narrow": 128, "try": 128, "row": 128, "refine": 128, "locate": 128, "sum": 80, "add": 80, "hopper.score": 168,
 }  # fmt: skip
 MOST = 64  # of the others: four
 SPILLS = {("nearest.score", "sm_100"): 180}  # bytes stored and loaded, among the 544 instructions of its inner loop

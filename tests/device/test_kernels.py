@@ -17,6 +17,8 @@ from gpuclust.backends.metric import Metric
 
 from . import emulator, fakecupy
 from .conftest import real_cupy
+from .runs import with_square
+from .seeds import check_choice, check_seeds, exercise_seeds, rows_to_seed
 
 METRICS = [Metric.EUCLIDEAN, Metric.MANHATTAN]
 SHAPES = [(1, 1, 1), (127, 127, 15), (128, 128, 16), (129, 129, 17), (261, 131, 33), (70, 3, 2), (67, 257, 5), (40, 7, 97)]
@@ -539,7 +541,7 @@ def check_trials(X, weight, centers, metric, start=1000):
     trial, reach = centers[1:].astype(dtype), np.zeros((len(centers), len(X)), dtype)
     for f in range(X.shape[1]):
         diff = X[:, f] * frame.scale - centers[:, f, None].astype(dtype) * frame.scale
-        reach += np.abs(diff) if metric.l1 else diff * diff
+        reach = reach + np.abs(diff) if metric.l1 else with_square(reach, diff)
     largest = float(reach.max())
     assert 0 < largest < 1e37
     old = np.linspace(0.1, 1, len(X)).astype(dtype) * dtype.type(largest)
@@ -562,10 +564,26 @@ def check_trials(X, weight, centers, metric, start=1000):
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_trials_are_plain_sums(rng, metric, weighted, dtype):
-    for n, m, d in ((1, 1, 1), (300, 3, 16), (257, 4, 17), (40, 5, 33), (2100, 14, 3), (300, 25, 5)):
+    for n, m, d in ((1, 1, 1), (300, 3, 16), (257, 4, 17), (40, 5, 33), (1100, 14, 2), (300, 25, 3)):
         X, centers = rows_and_centers(rng, "normal", n, m, d, dtype)
         weight = rng.integers(0, 3, n) * rng.uniform(0, 2, n) if weighted else None
         check_trials(X, weight, centers, metric)
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", ["normal", "groups", "few", "outlier"])
+def test_seeds_are_those_of_the_cpu(rng, kind, metric, dtype):
+    for n, d, k, trials in ((1, 1, 2, 2), (40, 17, 40, 5), (1500, 3, 12, 3), (300, 33, 5, 12), (130, 2, 4, 25)):
+        for weighted in (False, True):
+            X = rows_to_seed(rng, kind, n, d, dtype)
+            check_seeds(rng, X, k, trials, metric, weighted and n > 1)
+
+
+@pytest.mark.usefixtures("schedule")
+def test_the_best_trial_is_chosen(rng):
+    for columns, count in ((1, 1), (1, 33), (5, 511), (3, 5000)):
+        check_choice(rng, columns, count)
 
 
 def check_distance_sums(X, Y, label, metric, first, scale=0.25):
@@ -581,21 +599,20 @@ def check_distance_sums(X, Y, label, metric, first, scale=0.25):
     expected, part = out.copy(), np.zeros((len(X), len(Y)), X.dtype)
     for f in range(X.shape[1]):
         t = X[:, f, None] * dtype(scale) - Y[:, f] * dtype(scale)
-        wide = np.longdouble if dtype is np.float64 else np.float64
-        part = part + np.abs(t) if metric.l1 else (wide(t) * wide(t) + part).astype(X.dtype)
+        part = part + np.abs(t) if metric.l1 else with_square(part, t)
     reach = (part if metric.l1 else np.sqrt(part)).astype(np.float64)
     for j in rows:
         expected[:, label[j]] += reach[:, j]
     found = cuda_memory.send(out)
     there = cuda_memory.send(np.ascontiguousarray(Y[rows]))
     cuda_silhouette.add_distance_sums(cuda_memory.send(X), there, start - start[0], first, scale, metric, found)
-    np.testing.assert_allclose(found.get(), expected, rtol=1e-14 if dtype is np.float64 else 0)
+    np.testing.assert_array_equal(found.get(), expected)
 
 
 @pytest.mark.usefixtures("schedule")
 @pytest.mark.parametrize("metric", METRICS)
 def test_sums_of_distances_by_cluster(rng, metric, dtype):
-    for n, m, d, k in ((1, 1, 1, 1), (257, 40, 17, 3), (300, 70, 16, 6), (40, 33, 33, 30)):
+    for n, m, d, k in ((1, 1, 1, 1), (257, 9, 17, 3), (100, 70, 16, 6), (40, 33, 33, 30)):
         X, Y = (rng.normal(size=(rows, d)).astype(dtype) for rows in (n, m))
         check_distance_sums(X, Y, rng.integers(0, k, m), metric, k // 3)
 
@@ -785,11 +802,11 @@ FAULTS = {
     "items of clusters before the first slot": ("medians", "number += s.from ? s.items[s.from - 1] : 0;", ""),
     "a cluster's later items": ("medians", "(number - (low ? s.items[low - 1] : 0)) * s.size", "number * 0"),
     "counts of the digit before": ("medians", "own[e] = 0;", ";"),
-    "rows not yet staged": ("trials", "        }\n        __syncthreads();\n", "        }\n"),
-    "rows staged over others": ("trials", "        __syncthreads();\n        for (int e", "        for (int e"),
-    "rows of two blocks": ("trials", "if (same) share += other;", "share += other;"),
-    "rows of no weight": ("trials", "!weight || weight[i] > 0.0", "true"),
-    "staged rows behind the last one": ("trials", "if (f < deep && row0 + r < n) stage", "if (f < deep) stage"),
+    "rows not yet staged": ("trials.cuh", "        }\n        __syncthreads();\n", "        }\n"),
+    "rows staged over others": ("trials.cuh", "        __syncthreads();\n        for (int e", "        for (int e"),
+    "rows of two blocks": ("trials.cuh", "if (same) share += other;", "share += other;"),
+    "rows of no weight": ("trials.cuh", "!weight || weight[i] > 0.0", "true"),
+    "staged rows behind the last one": ("trials.cuh", "if (f < deep && row0 + r < n) stage", "if (f < deep) stage"),
     "sums of distances: rows not yet staged": ("silhouette", "                __syncthreads();\n#pragma", "#pragma"),
     "sums of distances: rows staged over others": ("silhouette", "                __syncthreads();\n                if (d", "                if (d"),
     "sums of distances: rows staged once": ("silhouette", "if (d > DEPTH || first == start[c])", "if (first == start[c])"),
@@ -798,7 +815,23 @@ FAULTS = {
     "sums of distances: features behind the last one": ("silhouette", "if (f < deep && first + r < last)", "if (first + r < last)"),
     "sums of distances: what was there": ("silhouette", "i < n ? out[i * k + c] : 0.0", "0.0"),
     "sums of distances: the first cluster": ("silhouette", "out + first, k);", "out, k);"),
-    "the known centre among the trials": ("trials", "const int64_t column = t - known;", "const int64_t column = t;"),
+    "the known centre among the trials": ("trials.cuh", "trials ? t - offset : t;", "t;"),
+    "seeds: the worst trial": ("seeds", "all < total", "all > total"),
+    "seeds: other warps' sums": ("seeds", "if (w < warp) before += memory[w];", ""),
+    "seeds: sums that are not there yet": ("seeds", "    if (lane == 31) memory[warp] = sum;\n    __syncthreads();", "    if (lane == 31) memory[warp] = sum;"),
+    "seeds: sums overwritten in use": ("seeds", "    __syncthreads();\n    if (lane == 31)", "    if (lane == 31)"),
+    "seeds: sums left over": ("seeds", "blocks[e] = 0;", ";"),
+    "seeds: the largest cost left over": ("seeds", "largest[c] = 0.0;", ";"),
+    "seeds: cleared before they are read": ("seeds", "    const double most = largest[best];\n    __syncthreads();", "    const double most = largest[best];"),
+    "seeds: a grid too coarse": ("seeds", "!again && total < COARSE", "false && total < COARSE"),
+    "seeds: a power of two": ("seeds", "((bits & 0xfffffffffffffll) != 0 && exponent < 1024)", "1"),
+    "seeds: the centre chosen last not counted": ("seeds", "once && state->known", "false"),
+    "seeds: the centre chosen last not seen": ("seeds", "state->known && sum[0]", "false && sum[0]"),
+    "seeds: blocks of rows before": ("seeds", "low ? running[low - 1] : 0", "0"),
+    "seeds: rows before": ("seeds", "            so_far += all;\n        }\n    }\n    __syncthreads();", "        }\n    }\n    __syncthreads();"),
+    "seeds: a row not yet found": ("seeds", "    __syncthreads();\n    const int64_t row", "    const int64_t row"),
+    "seeds: trials of the second part": ("seeds", "t / (M - 1) * d * M", "0"),
+    "seeds: a finer grid unused": ("seeds", "state->per_grid = state->next_grid;", "state->per_grid = 1.0;"),
 }  # fmt: skip
 
 
@@ -830,7 +863,7 @@ def exercise(machine, rng, where):
             for metric in METRICS:
                 if where in ("nearest", "few", "bounds.cuh"):
                     check_labels(X, centers, metric)
-                elif where == "trials":
+                elif where in ("trials", "trials.cuh"):
                     check_trials(X, rng.integers(0, 2, n) * rng.uniform(0, 3, n), centers[:6], metric)
                 elif where in ("common.cuh", "costs"):
                     check_costs(X, centers, label, metric)
@@ -855,6 +888,8 @@ def exercise(machine, rng, where):
         elif where == "medians":
             cuda_medians.ITEM_ROWS, cuda_memory.TILE_BYTES = 50, 1 << 18
             check_middles(X, np.minimum(label // 30, k - 2), np.ones(k, bool))
+        elif where == "seeds":
+            exercise_seeds(rng, METRICS[:1])
         elif where == "silhouette":
             for metric in METRICS:
                 check_distance_sums(X, centers.astype(np.float32), rng.integers(0, 5, k), metric, 2)
@@ -874,7 +909,7 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
 
     where, right, wrong = FAULTS[fault]
     sound = cuda_kernels.source
-    assert right in sound({"common.cuh": "costs", "tensor.cuh": "hopper", "products.cuh": "tensor", "bounds.cuh": "few"}.get(where, where))
+    assert right in sound({"common.cuh": "costs", "tensor.cuh": "hopper", "products.cuh": "tensor", "bounds.cuh": "few", "trials.cuh": "trials"}.get(where, where))
 
     def broken(file):
         return sound(file).replace(right, wrong) if where == file or where.endswith("cuh") else sound(file)
@@ -897,12 +932,13 @@ def test_sizes_are_the_same_in_both_languages(machine):
         cuda_sums,
         cuda_tensor,
     )
+    from gpuclust.backends.kernels import trials
 
     defined = {}
     for path in cuda_kernels.SOURCES.glob("*.cu*"):
         for name, value in re.findall(r"^#define (\w+) +(\d+)(?= *(?://.*)?$)", path.read_text(), re.MULTILINE):
             defined[path.stem, name] = int(value)
-    del defined["moves", "LEVELS"], defined["medians", "AHEAD"], defined["medians", "ASKED"]  # of no concern to the host
+    del defined["seeds", "EACH"], defined["moves", "LEVELS"], defined["medians", "AHEAD"], defined["medians", "ASKED"]  # of no concern to the host
     ours = {
         ("nearest", "TILE"): cuda_labels.TILE,
         ("nearest", "DEEP"): cuda_labels.DEEP,
@@ -923,6 +959,8 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("silhouette", "WIDTH"): cuda_silhouette.WIDTH,
         ("few", "WIDTH"): cuda_labels.WIDTH,
         ("trials", "DEPTH"): cuda_seeding.STAGED,
+        ("trials", "BLOCK"): trials.BLOCK,
+        ("seeds", "CHOOSERS"): cuda_seeding.CHOOSERS,
     }
     assert defined == ours
     assert cuda_labels.STAGES == 2 * 2 * cuda_labels.TILE * (cuda_labels.DEEP + 4) * 4

@@ -5,6 +5,9 @@ the place where the running sum crosses a drawn value. Costs are computed per ro
 nothing is centred, since a mean that one outlier moved away would round the other rows to the same value.
 """
 
+import math
+import sys
+
 import numpy as np
 from numba import njit, prange
 
@@ -12,6 +15,14 @@ from .pack import centre_quad, centre_rows, coming_row, padded, tile_rows
 from .tile import LANES, QUAD, TRIALS, WIDE, tile_trials, tile_trials_abs, wide_abs, wide_diff
 
 BLOCK = 1024  # rows whose potentials are summed together; a draw lands in a block, then on a row of it
+
+
+def grid_of(bound: float) -> float:
+    """The power of two of which `bound` is at most 2^53, and more than 2^52; potentials are counted in it."""
+    if not bound > 0:
+        return 1.0
+    share, exponent = math.frexp(min(bound, sys.float_info.max))
+    return math.ldexp(1.0, max(exponent - (share == 0.5) - 53, -1023))
 
 
 @njit

@@ -141,7 +141,7 @@ def triple(sizes):
 
 POINTED = {
     "float": "f4", "float2": "f4", "float4": "f4", "double": "f8", "int32_t": "i4", "uint32_t": "u4", "int64_t": "i8",
-    "uint64_t": "u8", "unsignedlonglong": "u8", "uint16_t": "u2", "unsignedchar": "u2",
+    "uint64_t": "u8", "unsignedlonglong": "u8", "uint16_t": "u2", "unsignedchar": "u2", "State": "i8",
 }  # fmt: skip
 ALIGNED = {"float2": 8, "float4": 16, "unsignedchar": 16}
 PASSED = {

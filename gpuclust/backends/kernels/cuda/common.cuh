@@ -77,6 +77,10 @@ __device__ __forceinline__ int64_t warp_count() { return thread_count() >> 5; }
 template <class T>
 __device__ __forceinline__ bool finite(T x) { return x - x == T(0); }
 
+// sum + t * t, rounded once.
+__device__ __forceinline__ float with_square(float sum, float t) { return fmaf(t, t, sum); }
+__device__ __forceinline__ double with_square(double sum, double t) { return fma(t, t, sum); }
+
 // A number of twice the digits: high + low, which are not added up.
 struct Pair {
     double high, low;

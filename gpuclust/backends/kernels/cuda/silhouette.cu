@@ -6,8 +6,6 @@
 #define STRIDE (DEPTH + 1)
 #define WIDTH 16  // rows that each of them is compared with at once
 
-__device__ __forceinline__ float with_square(float sum, float t) { return fmaf(t, t, sum); }
-__device__ __forceinline__ double with_square(double sum, double t) { return fma(t, t, sum); }
 __device__ __forceinline__ float root(float square) { return sqrtf(square); }
 __device__ __forceinline__ double root(double square) { return sqrt(square); }
 
