@@ -57,6 +57,17 @@ def test_an_iteration_waits_once(machine, rng, estimator, crossings):
     assert (found[1] - found[0]).tolist() == crossings
 
 
+@pytest.mark.parametrize("estimator", [KMeans, KMedians])
+def test_seeding_waits_as_often_for_many_centres(machine, rng, estimator):
+    """Nothing crosses before all centres are drawn."""
+    X, found = blobs(rng, 1500, 8, np.float32), []
+    for k in (9, 30):
+        machine.h2d = machine.d2h = machine.waits = 0
+        fit(X, estimator=estimator, n_clusters=k, init="k-means++", device="cuda", max_iter=1)
+        found.append((machine.h2d, machine.d2h, machine.waits))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("where", ["cuda", "cuda:all"])
 @pytest.mark.parametrize("weights", ["none", "wide"])
 @pytest.mark.parametrize("estimator", [KMeans, KMedians])
@@ -243,8 +254,8 @@ def test_a_full_device_halves_the_rows_and_says_so_once(machine, rng, caplog):
 @pytest.mark.parametrize("weights", ["none", "wide"])
 def test_no_allocation_that_fails_changes_a_bit(machine, rng, weights):
     """Each allocation of a fit in turn finds the device full, once."""
-    X, weight = blobs(rng, 60, 3, np.float32), WEIGHTS[weights](rng, 60)
-    how = {"init": X[:5], "device": "cuda", "max_iter": 2, "tol": 0}
+    X, weight = blobs(rng, 150, 3, np.float32), WEIGHTS[weights](rng, 150)
+    how = {"init": X[:70], "device": "cuda", "max_iter": 2, "tol": 0}
     reference = fit(X, weight, **how)
     machine.allocations, machine.fail = 0, set()
     fit(X, weight, **how)
@@ -261,8 +272,8 @@ def test_no_allocation_that_fails_changes_a_bit(machine, rng, weights):
 
 def test_seeding_survives_failed_allocations(machine, rng):
     X = blobs(rng, 1100, 3, np.float32)
-    how = {"n_clusters": 3, "device": "cuda", "max_iter": 1}
-    for init, step in ("k-means++", 7), ("k-means||", 23):
+    for init, step, k in ("k-means++", 7, 70), ("k-means||", 37, 3):
+        how = {"n_clusters": k, "device": "cuda", "max_iter": 1}
         reference = fit(X, init=init, **how)
         machine.allocations = 0
         fit(X, init=init, **how)
