@@ -124,6 +124,10 @@ class Backend(ABC):
     def upload(self, rows: Any, dtype: Any) -> Array:
         """Rows as a C-contiguous array on the device, without a copy where they are there already."""
 
+    def host_empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Memory on the host to read rows into that are on their way to the device."""
+        return np.empty(shape, dtype)
+
     def staged(self, part: Rows, dtype: Any) -> Rows:
         """Host rows and weights that were just read, as `uploads` wants them; called by the thread that reads."""
         return part

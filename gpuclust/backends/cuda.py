@@ -29,7 +29,7 @@ from . import cuda_tensor as tensor
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
 from .cuda_later import once, told
-from .cuda_memory import constant, free_bytes, place, reserve, send, there, tile_bytes, tiles
+from .cuda_memory import constant, free_bytes, pinned_empty, place, reserve, send, there, tile_bytes, tiles
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
@@ -91,6 +91,10 @@ class CUDABackend(Backend):
         if sp.issparse(rows):
             raise TypeError("Sparse rows are clustered on the CPU only: pass device='cpu', or X.toarray().")
         return place(rows, dtype)
+
+    @on_device
+    def host_empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return pinned_empty(shape, dtype)
 
     @on_device
     def staged(self, part: Rows, dtype: Any) -> Rows:

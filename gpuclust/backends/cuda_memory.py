@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import cupy
 import numpy as np
 
 from ..errors import DeviceMemoryError
+from .copying import MOST, copy_rows
 from .statistics import Array
 
 R = TypeVar("R")
 TILE_BYTES: Final = 4 << 30  # temporaries of a tile at most: many waves of blocks, since the host makes ten launches
+PIECE: Final = 64 << 20  # bytes of pinned memory that rows pass through, twice
 SHARE: Final = 32  # and of a device's memory not more than this part
 logger = logging.getLogger("gpuclust")
 
@@ -40,9 +43,48 @@ def send(host: Any, dtype: Any = None) -> Array:
 
     `ndarray.set` copies straight from the caller's memory; `cupy.asarray` would pin as much for a copy of it.
     """
-    rows = np.ascontiguousarray(host, dtype)
-    out = reserve(lambda: cupy.empty(rows.shape, rows.dtype), rows.nbytes, len(rows) if rows.ndim else 1)
-    out.set(rows)
+    rows = np.asarray(host)
+    dtype = np.dtype(dtype or rows.dtype)
+    needed = rows.size * dtype.itemsize
+    out = reserve(lambda: cupy.empty(rows.shape, dtype), needed, len(rows) if rows.ndim else 1)
+    if needed > 2 * PIECE and not is_pinned(rows):
+        _send_in_pieces(out, rows)
+    else:
+        out.set(np.ascontiguousarray(rows, dtype))
+    return out
+
+
+def _send_in_pieces(out: Array, rows: np.ndarray) -> None:
+    """Through pinned memory: a piece is copied there by several threads while the one before crosses."""
+    step = max(1, PIECE * len(rows) // out.nbytes)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    stream.wait_event(cupy.cuda.get_current_stream().record())  # kernels may still use the memory
+    rooms: list[tuple[np.ndarray, Any]] = [(pinned_empty((step, *rows.shape[1:]), out.dtype), None) for _ in range(2)]
+    try:
+        with ThreadPoolExecutor(MOST, thread_name_prefix="gpuclust-copy") as pool:
+            for start in range(0, len(rows), step):
+                room, crossed = rooms.pop(0)
+                if crossed is not None:
+                    crossed.synchronize()
+                part = room[: len(rows) - start]
+                copy_rows(part, rows[start : start + step], pool)
+                out[start : start + step].set(part, stream=stream)
+                rooms.append((room, stream.record()))
+    finally:
+        stream.synchronize()  # nothing is freed that a copy still reads
+
+
+def is_pinned(rows: np.ndarray) -> bool:
+    """Whether a device reads a host array's memory by itself."""
+    runtime = cupy.cuda.runtime
+    return bool(runtime.pointerGetAttributes(rows.ctypes.data).type == runtime.memoryTypeHost)
+
+
+def pinned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A host array in such memory."""
+    count = int(np.prod(shape))
+    memory = cupy.cuda.alloc_pinned_memory(max(1, count * np.dtype(dtype).itemsize))
+    out: np.ndarray = np.frombuffer(memory, dtype, count).reshape(shape)
     return out
 
 

@@ -9,7 +9,8 @@ import cupy
 import numpy as np
 
 from ..errors import DeviceMemoryError
-from .cuda_memory import free_bytes, reserve, tell_once
+from .copying import copy_rows
+from .cuda_memory import free_bytes, is_pinned, pinned_empty, reserve, tell_once
 from .statistics import Array, Rows
 
 
@@ -23,17 +24,11 @@ class Copy(NamedTuple):
 
 def pinned(rows: Any, dtype: Any) -> np.ndarray:
     """Host rows in memory that a device reads by itself: as they are, or copied there."""
-    if rows.dtype == dtype and rows.flags.c_contiguous and rows.size and _is_pinned(rows):
+    if rows.dtype == dtype and rows.flags.c_contiguous and rows.size and is_pinned(rows):
         return rows
-    memory = cupy.cuda.alloc_pinned_memory(max(1, rows.size * np.dtype(dtype).itemsize))
-    out: np.ndarray = np.frombuffer(memory, dtype, rows.size).reshape(rows.shape)
-    np.copyto(out, rows, casting="same_kind" if rows.dtype.kind == "f" else "unsafe")
+    out = pinned_empty(rows.shape, dtype)
+    copy_rows(out, rows)
     return out
-
-
-def _is_pinned(rows: np.ndarray) -> bool:
-    runtime = cupy.cuda.runtime
-    return runtime.pointerGetAttributes(rows.ctypes.data).type == runtime.memoryTypeHost
 
 
 def uploads(device: int, parts: Iterator[Rows]) -> Generator[tuple[Array, Array | None], None, None]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.statistics import Rows
-from .readers import Reader
+from .readers import Empty, Reader
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class MappedReader(Reader):
         inner = self._inner.part(start, stop)
         return None if inner is None else MappedReader(inner, self._rule)
 
-    def blocks(self, rows: int) -> Iterator[Rows]:
+    def blocks(self, rows: int, empty: Empty = np.empty) -> Iterator[Rows]:
         return map(self._made, self._inner.blocks(rows))
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:

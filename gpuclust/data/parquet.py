@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backends.statistics import Rows
 from ..errors import DataError
-from .readers import EmptyFileError, Reader
+from .readers import Empty, EmptyFileError, Reader
 
 BATCH_BYTES = 1 << 20
 
@@ -63,14 +63,14 @@ class ParquetReader(Reader):
         other._first, other.n_rows = self._first + start, stop - start
         return other
 
-    def blocks(self, rows: int) -> Iterator[Rows]:
+    def blocks(self, rows: int, empty: Empty = np.empty) -> Iterator[Rows]:
         import pyarrow as pa
 
         try:
             whole = self.n_rows == self._starts[-1]
             file = self._file()
             batches = self._batches(file, rows) if whole else self._between(file, rows, 0, self.n_rows or 0)
-            yield from self._filled(batches, rows)
+            yield from self._filled(batches, rows, empty)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._path} cannot be read: {error}") from None
 
@@ -80,10 +80,10 @@ class ParquetReader(Reader):
         for batch in file.iter_batches(batch_size=few, row_groups=groups, columns=self._wanted()):
             yield self._rows(batch)
 
-    def _filled(self, batches: Iterator[Rows], rows: int) -> Iterator[Rows]:
+    def _filled(self, batches: Iterator[Rows], rows: int, empty: Empty) -> Iterator[Rows]:
         """Blocks of exactly `rows` rows, the last one aside."""
         rows = min(rows, self.n_rows or 1)
-        filled, X, weight = 0, *self._room(rows)
+        filled, X, weight = 0, *self._room(rows, empty)
         for more, w in batches:
             at = 0
             while at < len(more):
@@ -94,12 +94,12 @@ class ParquetReader(Reader):
                 filled, at = filled + take, at + take
                 if filled == rows:
                     yield X, weight
-                    filled, X, weight = 0, *self._room(rows)
+                    filled, X, weight = 0, *self._room(rows, empty)
         if filled:
             yield X[:filled], None if weight is None else weight[:filled]
 
-    def _room(self, rows: int) -> Rows:
-        return np.empty((rows, self.n_features), self.dtype), np.empty(rows) if self.weighted else None
+    def _room(self, rows: int, empty: Empty) -> Rows:
+        return empty((rows, self.n_features), self.dtype), empty((rows,), np.float64) if self.weighted else None
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
         import pyarrow as pa
@@ -113,7 +113,7 @@ class ParquetReader(Reader):
         return out
 
     def _slice(self, file: Any, start: int, stop: int) -> Rows:
-        at, X, weight = 0, *self._room(stop - start)
+        at, X, weight = 0, *self._room(stop - start, np.empty)
         for more, w in self._between(file, 1 << 40, start, stop):
             X[at : at + len(more)] = more
             if weight is not None and w is not None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import mmap
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
 import numpy as np
 
+from ..backends.copying import in_parts
 from ..backends.statistics import Rows
 from ..errors import DataError
 
+Empty = Callable[[tuple[int, ...], Any], np.ndarray]
+SEVERAL = hasattr(os, "preadv")  # whether several threads may read a file
 
 class EmptyFileError(DataError):
     """A file without rows."""
@@ -36,8 +39,11 @@ class Reader(ABC):
         return self.n_features * self.dtype.itemsize
 
     @abstractmethod
-    def blocks(self, rows: int) -> Iterator[Rows]:
-        """All rows in blocks of at most `rows`; a block is valid until the next but one is asked for."""
+    def blocks(self, rows: int, empty: Empty = np.empty) -> Iterator[Rows]:
+        """All rows in blocks of at most `rows`; a block is valid until the next but one is asked for.
+
+        `empty(shape, dtype)` makes memory that rows are read into.
+        """
 
     @abstractmethod
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
@@ -88,21 +94,19 @@ class NpyReader(Reader):
         other._offset, other.n_rows = self._offset + start * self._width * self._raw.itemsize, stop - start
         return other
 
-    def blocks(self, rows: int) -> Iterator[Rows]:
-        rows = min(rows, self.n_rows or 1)
-        ring = [np.empty((rows, self._width), self._raw) for _ in range(2)]
+    def blocks(self, rows: int, empty: Empty = np.empty) -> Iterator[Rows]:
+        rows, asis = min(rows, self.n_rows or 1), self._columns is None and self._raw == self.dtype
+        ring = [(empty if asis else np.empty)((rows, self._width), self._raw) for _ in range(2)]
         with open(self._path, "rb", buffering=0) as file:
-            file.seek(self._offset)
             for turn, start in enumerate(range(0, self.n_rows or 0, rows)):
                 block = ring[turn % 2][: min(rows, (self.n_rows or 0) - start)]
-                yield self._read(file, block)
+                yield self._read(file, start, block)
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:
         out = []
         with open(self._path, "rb", buffering=0) as file:
             for start, stop in ranges:
-                file.seek(self._offset + start * self._width * self._raw.itemsize)
-                out.append(self._read(file, np.empty((stop - start, self._width), self._raw)))
+                out.append(self._read(file, start, np.empty((stop - start, self._width), self._raw)))
         return out
 
     def take(self, index: np.ndarray) -> Rows:
@@ -116,19 +120,36 @@ class NpyReader(Reader):
                     raise DataError(f"{self._path} is truncated: row {row} is missing; write it again.")
         return self._split(flat.view(self._raw).reshape(len(index), self._width))
 
-    def _read(self, file: Any, block: np.ndarray) -> Rows:
-        view, done = memoryview(block.data).cast("B"), 0
-        while done < len(view):
-            got = file.readinto(view[done:])
-            if not got:
-                raise DataError(f"{self._path} is truncated: {len(view) - done} bytes are missing; write it again.")
-            done += got
+    def _read(self, file: Any, start: int, block: np.ndarray) -> Rows:
+        size = self._width * self._raw.itemsize
+        view, first = memoryview(block.data).cast("B"), self._offset + start * size
+
+        def fill(done: int, stop: int) -> None:
+            while done < stop:
+                got = _read_at(file, first + done, view[done:stop])
+                if not got:
+                    missing = self._offset + (self.n_rows or 0) * size - os.fstat(file.fileno()).st_size
+                    raise DataError(f"{self._path} is truncated: {missing} bytes are missing; write it again.")
+                done += got
+
+        if SEVERAL:
+            in_parts(len(view), len(view), fill)
+        else:
+            fill(0, len(view))
         return self._split(block)
 
     def _split(self, block: np.ndarray) -> Rows:
         weight = None if self._weight is None else block[:, self._weight].astype(np.float64)
         X = block if self._columns is None else block[:, self._columns]
         return np.ascontiguousarray(X, self.dtype), weight
+
+
+def _read_at(file: Any, offset: int, view: memoryview) -> int:
+    """Bytes of a file from an offset on that were read into `view`."""
+    if SEVERAL:
+        return os.preadv(file.fileno(), [view], offset)
+    file.seek(offset)
+    return int(file.readinto(view))
 
 
 def _npy_header(path: Any) -> tuple[tuple[int, int], np.dtype, int]:
@@ -171,7 +192,7 @@ class ArrayReader(Reader):
     def part(self, start: int, stop: int) -> Reader:
         return ArrayReader(self.rows[start:stop])
 
-    def blocks(self, rows: int) -> Iterator[Rows]:
+    def blocks(self, rows: int, empty: Empty = np.empty) -> Iterator[Rows]:
         for start in range(0, len(self.rows), rows):
             yield self.rows[start : start + rows], None
 
@@ -198,7 +219,7 @@ class IterableReader(Reader):
         self.n_rows, self.n_features = None, first[0].shape[1]
         self.dtype, self.weighted = first[0].dtype, first[1] is not None
 
-    def blocks(self, rows: int) -> Iterator[Rows]:
+    def blocks(self, rows: int, empty: Empty = np.empty) -> Iterator[Rows]:
         for X, weight in self._each():
             if X.shape[1] != self.n_features:
                 raise DataError(f"A chunk has {X.shape[1]} columns, the first one has {self.n_features}.")

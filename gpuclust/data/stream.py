@@ -147,7 +147,7 @@ class StreamSource(Source):
     def _staged(self) -> Iterator[Rows]:
         """What the reader gives, checked, with its weights, and ready for the device."""
         start = 0
-        for rows in self._reader.blocks(self._rows):
+        for rows in self._reader.blocks(self._rows, self.backend.host_empty):
             self._check_length(start + len(rows[0]), more=True)
             yield self.backend.staged(self._with_weight(rows, start), self.dtype)
             start += len(rows[0])

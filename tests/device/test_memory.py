@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from laws.cases import WEIGHTS, blobs
-from laws.runs import assert_same_bits, fit
+from laws.runs import assert_same_bits, fit, write_npy, write_parquet
 
 from gpuclust import DeviceMemoryError, KMeans, KMedians
 from gpuclust.backends.statistics import Moves
@@ -198,6 +198,50 @@ def test_an_image_is_made_once_centres_are_many(machine, rng):
         assert machine.launches.count("halve_f32") == made
     source.keep(Frame.around(X.astype(np.float64), X.dtype), 40)  # rows lie elsewhere in another frame
     assert machine.launches.count("halve_f32") == 2
+
+
+@pytest.mark.parametrize("piece", [60, 1000])
+def test_large_arrays_cross_in_pieces(machine, rng, monkeypatch, piece):
+    """Through pinned memory that is written anew once a piece has crossed: until then its copy may still be to come."""
+    from gpuclust.backends import cuda_memory
+
+    monkeypatch.setattr(cuda_memory, "PIECE", piece)
+    X = rng.normal(size=(333, 6))
+    for rows in (X, X[::2], X[:, 1:4], np.asfortranarray(X), X[:, 0], X.astype(np.float32)):
+        for dtype in (None, np.float32, np.float64):
+            there = cuda_memory.send(rows, dtype)
+            np.testing.assert_array_equal(there.get(), rows.astype(dtype or rows.dtype))
+    machine.h2d = 0
+    cuda_memory.send(X)
+    assert machine.h2d >= X.nbytes / piece - 1
+    machine.h2d = 0
+    cuda_memory.send(in_pinned_memory(X))  # a device reads it as it is
+    assert machine.h2d == 1
+
+
+def in_pinned_memory(rows):
+    """A copy in pinned memory."""
+    from gpuclust.backends import cuda_memory
+
+    out = cuda_memory.pinned_empty(rows.shape, rows.dtype)
+    out[...] = rows
+    return out
+
+
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_files_are_read_to_where_the_device_reads(machine, rng, tmp_path, monkeypatch, suffix):
+    """Without another copy."""
+    from gpuclust.backends import cuda_staging
+
+    X, path = blobs(rng, 900, 4, np.float32), tmp_path / f"x.{suffix}"
+    (write_npy if suffix == "npy" else write_parquet)(path, X)
+    reference = fit(path, init=X[:5], chunk_size=200)
+
+    def refused(out, rows):
+        raise AssertionError("rows were copied")
+
+    monkeypatch.setattr(cuda_staging, "copy_rows", refused)
+    assert_same_bits(fit(path, init=X[:5], chunk_size=200, device="cuda"), reference)
 
 
 def test_tiles_are_no_more_than_are_needed(machine, monkeypatch):
