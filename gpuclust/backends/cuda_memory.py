@@ -17,7 +17,8 @@ from .statistics import Array
 
 R = TypeVar("R")
 TILE_BYTES: Final = 4 << 30  # temporaries of a tile at most: many waves of blocks, since the host makes ten launches
-PIECE: Final = 64 << 20  # bytes of pinned memory that rows pass through, twice
+PIECE: Final = 32 << 20  # bytes of pinned memory that rows pass through, twice
+PIECES: Final = 16  # or more: to pin memory takes as long as to send ten times as much
 SHARE: Final = 32  # and of a device's memory not more than this part
 logger = logging.getLogger("gpuclust")
 
@@ -47,7 +48,7 @@ def send(host: Any, dtype: Any = None) -> Array:
     dtype = np.dtype(dtype or rows.dtype)
     needed = rows.size * dtype.itemsize
     out = reserve(lambda: cupy.empty(rows.shape, dtype), needed, len(rows) if rows.ndim else 1)
-    if needed > 2 * PIECE and not is_pinned(rows):
+    if needed >= PIECES * PIECE and not is_pinned(rows):
         _send_in_pieces(out, rows)
     else:
         out.set(np.ascontiguousarray(rows, dtype))
