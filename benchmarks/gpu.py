@@ -1,5 +1,6 @@
 """On a GPU: iterations from the same first centres on resident data against flash-kmeans, fastkmeans, PyTorch, cuVS and
-cuML; our own passes one by one; seeding; a stream from pinned memory; whole fits with upload and seeding.
+cuML; our own passes one by one; seeding; either way to few centres; upload; a stream from pinned memory; whole fits
+with upload and seeding.
 
 ``python -m benchmarks.gpu [--cases A,B] [--peers flash-fp16,torch]`` where there is a GPU, CuPy, and what is to be
 compared. Times are medians between CUDA events after a call to warm up, each on fresh random data. Beside every time
@@ -42,6 +43,7 @@ CASES = {
 }
 ITERATIONS = 25
 SAMPLE = 10_000
+CROSSOVER = [(k, d) for d in (2, 8, 16, 32, 64) for k in (8, 16, 32, 64)]  # centres, features
 STREAMED = (1 << 24, 128, 4096)
 
 Fit = Callable[[Any, Any, int], tuple[Any, Any]]  # device rows, first centres, iterations -> centres, labels
@@ -240,7 +242,8 @@ def ladder(cupy: Any, name: str, case: Case, repeats: int) -> Iterator[dict[str,
     init = X[: case.k].get().astype(np.float64)
     metric = Metric.MANHATTAN if case.l1 else Metric.EUCLIDEAN
     packed = cuda_labels.pack(cuda_memory.send(init), Frame.around(init, X.dtype, metric))
-    kept = None if case.l1 else cuda_tensor.image(X, packed.halves.plan, packed.shift, packed.scale)
+    halves = packed.halves
+    kept = None if halves is None else cuda_tensor.image(X, halves.plan, packed.shift, packed.scale)
     label = cuda_labels.nearest(X, packed, kept)
     sums, middles = cupy.zeros((case.k, 1, case.d + 1)), cupy.empty((2, case.k, case.d))
 
@@ -260,10 +263,10 @@ def ladder(cupy: Any, name: str, case: Case, repeats: int) -> Iterator[dict[str,
         "labels": lambda: cuda_labels.nearest(X, packed, kept),
         "update of all rows": update,
     }
-    if not case.l1:
+    if kept is not None:
         passes["labels and half precision of rows"] = lambda: cuda_labels.nearest(X, packed)
-        undecided = cuda_tensor.label(kept, case.n, packed.halves, case.k, label)
-        left = cuda_tensor.narrow(kept, X, undecided, packed.halves, packed.given, label)
+        undecided = cuda_tensor.label(kept, case.n, halves, case.k, label)
+        left = cuda_tensor.narrow(kept, X, undecided, halves, packed.given, label)
         for what, rest in (("undecided by half precision", undecided), ("of more than a few candidates", left)):
             yield {"what": what, "case": name, "share": int(rest.count.get()[0]) / case.n}
     if case.n * case.k <= 1 << 31:
@@ -274,6 +277,46 @@ def ladder(cupy: Any, name: str, case: Case, repeats: int) -> Iterator[dict[str,
             assert float(sums[:, 0, case.d].sum()) == case.n
         times = [milliseconds(cupy, call)[0] for _ in range(repeats)]
         yield {"what": what, "case": name, **case._asdict(), "ms": float(np.median(times)), "runs": times}
+
+
+def crossover(cupy: Any, n: int, d: int, k: int, repeats: int) -> dict[str, Any]:
+    """Labels by either way to few centres, and which of them `cuda_labels.few` takes."""
+    from gpuclust.backends import cuda_labels, cuda_memory, cuda_tensor
+    from gpuclust.backends.frame import Frame
+    from gpuclust.backends.metric import Metric
+
+    X, chosen, found = draw(cupy, n, d, seed=1), cuda_labels.few, {}
+    init = X[:k].get().astype(np.float64)
+    frame = Frame.around(init, X.dtype, Metric.EUCLIDEAN)
+    for few in (True, False):
+        cuda_labels.few = lambda *shape, few=few: few
+        try:
+            packed = cuda_labels.pack(cuda_memory.send(init), frame)
+            kept = None if few else cuda_tensor.kept(X, frame)
+            call = functools.partial(cuda_labels.nearest, X, packed, kept)
+            milliseconds(cupy, call)
+            found[few] = float(np.median([milliseconds(cupy, call)[0] for _ in range(repeats)]))
+        finally:
+            cuda_labels.few = chosen
+    row = {"what": "few centres", "n": n, "d": d, "k": k, "ms": found[True], "halves_ms": found[False]}
+    return row | {"chosen": chosen(Metric.EUCLIDEAN, k, d)}
+
+
+def upload(cupy: Any, n: int, d: int, repeats: int) -> dict[str, Any]:
+    """Bytes a second of rows in ordinary host memory on their way to the device, and of one copy of them by CuPy."""
+    from gpuclust.backends import cuda_memory
+
+    rows = np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
+    there = cupy.empty(rows.shape, rows.dtype)
+
+    def rate(call: Callable[[], Any]) -> float:
+        call()
+        return rows.nbytes / float(np.median([milliseconds(cupy, call)[0] for _ in range(repeats)])) / 1e6
+
+    return {
+        "what": "upload", "n": n, "d": d, "gb_per_s": rate(lambda: cuda_memory.send(rows)),
+        "plain_gb_per_s": rate(lambda: there.set(rows)),
+    }  # fmt: skip
 
 
 def streamed(cupy: Any, n: int, d: int, k: int, repeats: int) -> dict[str, Any]:
@@ -335,6 +378,9 @@ def main() -> None:
             recorder.add(row)
             print(row, flush=True)
         recorder.add(whole(cupy, name, case))
+    for k, d in CROSSOVER:
+        recorder.add(crossover(cupy, 600 if options.quick else 10_000_000, d, k, options.repeats))
+    recorder.add(upload(cupy, *((600, 8) if options.quick else STREAMED[:2]), options.repeats))
     recorder.add(streamed(cupy, *((2000, 16, 20) if options.quick else STREAMED), options.repeats))
     columns = ("what", "case", "who", "ms")
     timed = [row for row in recorder.content["rows"] if "ms" in row]

@@ -20,10 +20,11 @@ def test_every_measurement_is_made(machine, monkeypatch, tmp_path):
     (peer,) = (row for row in rows if row.get("who") == "cuvs")  # not installed here
     assert "failed" in peer or peer["ms"] > 0
     told = {row["what"] for row in rows}
+    assert {row["chosen"] for row in rows if row["what"] == "few centres"} == {True, False}
     assert told == {
         "iterations", "labels", "update of all rows", "greedy seeding and one iteration", "undecided by half precision",
         "of more than a few candidates",
-        "labels and half precision of rows", "fit", "stream",
+        "labels and half precision of rows", "fit", "few centres", "upload", "stream",
     }  # fmt: skip
 
 
