@@ -69,7 +69,7 @@ def address(array: Any) -> Any:
 def _function(name: str, device: int) -> Any:
     """The kernel on a device, which is current. CUDA keeps one limit of shared memory for it: the largest there is."""
     file, _, entry = name.partition(".")
-    function = cupy.RawModule(path=str(binary(file, target(device)))).get_function(entry)
+    function = cupy.RawModule(path=str(binary(file, target(device), _type(entry)))).get_function(entry)
     function.max_dynamic_shared_size_bytes = attribute(device, "MaxSharedMemoryPerBlockOptin")
     return function
 
@@ -100,9 +100,21 @@ def _whole(name: str) -> str:
     return re.sub(r'^#include "(.+)"$', lambda found: _whole(found[1]), text, flags=re.MULTILINE)
 
 
-def binary(file: str, arch: str) -> Path:
-    """The compiled `file`.cu: from the disk where it is there."""
-    code = source(file)
+def _type(name: str) -> str:
+    """That of the rows which a kernel reads, by its name; f32 where that has none."""
+    found = re.search("f32|f64", name)
+    return found[0] if found else "f32"
+
+
+def of_type(code: str, dtype: str) -> str:
+    """A source without the kernels that are made by macros for rows of the other type: half of the compiler's work."""
+    other = "f64" if dtype == "f32" else "f32"
+    return re.sub(rf"^[A-Z]+\((?!\w*{dtype}\w*{other})\w*{other}\w*, .*\)$", "", code, flags=re.MULTILINE)
+
+
+def binary(file: str, arch: str, dtype: str) -> Path:
+    """The compiled `file`.cu for rows of a type: from the disk where it is there."""
+    code = of_type(source(file), dtype)
     key = hashlib.sha256("\0".join([code, *OPTIONS, arch, _version()]).encode()).hexdigest()[:16]
     path = folder() / f"gpuclust-{file}-{arch}-{key}.cubin"
     if not path.exists():

@@ -18,7 +18,7 @@ from .kernels.trials import BLOCK, grid_of
 from .statistics import Array, Potentials, Top, merged
 
 WIDTHS: Final = (4, 12)  # centres that a kernel of `trials.cu` takes at once
-SEED_WIDTHS: Final = (6, 9, 12)  # and of `seeds.cu`
+SEED_WIDTHS: Final = {4: (9, 12), 8: (12,)}  # and of `seeds.cu`, by the bytes of a value
 STAGED: Final = 16  # features
 CHOOSERS: Final = 512  # threads that choose among trials
 STATE: Final = 7  # numbers that the kernels of `seeds.cu` hand on: 4 integers and 3 floats, the last 1 / grid
@@ -57,7 +57,8 @@ def potentials(chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float
 def plus_plus(chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray:
     """See `Backend.plus_plus`: nothing crosses until all centres are chosen."""
     (n, d), (k, trials), X = chunk.X.shape, shares.shape, chunk.X
-    width = min((w for w in SEED_WIDTHS if w > trials), default=max(SEED_WIDTHS))
+    widths = SEED_WIDTHS[X.dtype.itemsize]
+    width = min((w for w in widths if w > trials), default=max(widths))
     parts, count, form = -(-trials // (width - 1)), -(-n // BLOCK), kind(frame.metric, X.dtype)
     blocks, running = cupy.zeros((trials, count), np.int64), cupy.empty(count, np.int64)
     largest, rows, centers = cupy.zeros(trials), cupy.empty(trials, np.int64), cupy.empty((parts, d, width), X.dtype)

@@ -915,8 +915,9 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
         return sound(file).replace(right, wrong) if where == file or where.endswith("cuh") else sound(file)
 
     monkeypatch.setattr(cuda_kernels, "source", broken)
-    files = [path.stem for path in cuda_kernels.SOURCES.glob("*.cu")]
-    monkeypatch.setattr(emulator, "brief", {broken(file) for file in files} - {sound(file) for file in files})
+    files, types = [path.stem for path in cuda_kernels.SOURCES.glob("*.cu")], ("f32", "f64")
+    changed = {of(broken(file), dtype) for of in [cuda_kernels.of_type] for file in files for dtype in types}
+    monkeypatch.setattr(emulator, "brief", changed - {cuda_kernels.of_type(sound(file), dtype) for file in files for dtype in types})
     with pytest.raises((AssertionError, emulator.EmulatorError)):
         exercise(fenced, rng, where)
 

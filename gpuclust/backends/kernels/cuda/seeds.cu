@@ -163,11 +163,14 @@ __device__ __forceinline__ void locate(
         int64_t count, const double* shares, const State* state, const int64_t* index, int64_t M, int64_t* rows,   \
         T* centers) {                                                                                              \
         locate<T, L1>(X, n, d, scale, weight, cost, running, count, shares, state, index, M, rows, centers);       \
-    }                                                                                                              \
-    TRY(try_next_##kind##_6, T, L1, 6)                                                                             \
-    TRY(try_next_##kind##_9, T, L1, 9)                                                                             \
-    TRY(try_next_##kind##_12, T, L1, 12)
+    }
 KERNELS(l1_f32, float, true)
 KERNELS(l1_f64, double, true)
 KERNELS(l2_f32, float, false)
 KERNELS(l2_f64, double, false)
+TRY(try_next_l1_f32_9, float, true, 9)
+TRY(try_next_l1_f32_12, float, true, 12)
+TRY(try_next_l2_f32_9, float, false, 9)
+TRY(try_next_l2_f32_12, float, false, 12)
+TRY(try_next_l1_f64_12, double, true, 12)
+TRY(try_next_l2_f64_12, double, false, 12)

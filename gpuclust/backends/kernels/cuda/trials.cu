@@ -10,13 +10,14 @@
         try_rows<T, L1, M>((int64_t)blockIdx.x * ROWS, X, n, d, scale, centers, known, known, trials, weight,      \
                            per_grid, first, count, cost, blocks, largest);                                         \
     }
-#define TRY_ALL(M)                                                                                                 \
-    TRY(try_centers_l1_f32_##M, float, true, M)                                                                    \
-    TRY(try_centers_l1_f64_##M, double, true, M)                                                                   \
-    TRY(try_centers_l2_f32_##M, float, false, M)                                                                   \
-    TRY(try_centers_l2_f64_##M, double, false, M)
-TRY_ALL(4)
-TRY_ALL(12)
+TRY(try_centers_l1_f32_4, float, true, 4)
+TRY(try_centers_l1_f32_12, float, true, 12)
+TRY(try_centers_l1_f64_4, double, true, 4)
+TRY(try_centers_l1_f64_12, double, true, 12)
+TRY(try_centers_l2_f32_4, float, false, 4)
+TRY(try_centers_l2_f32_12, float, false, 12)
+TRY(try_centers_l2_f64_4, double, false, 4)
+TRY(try_centers_l2_f64_12, double, false, 12)
 
 // out i64 [n] <- the rows' potentials, with centre 0 of `centers` [d, 4] folded in if it is `known`.
 template <class T, bool L1>
