@@ -34,7 +34,7 @@ class Feature(NamedTuple):
     categories: tuple[Any, ...] | None = None  # the values that an encoder knows; None: a number
     missing: bool = False  # whether the model has a way with missing values
     signs: tuple[Any, ...] = ()  # what stood for a missing category in the training rows: None, NaN, or both
-    used: bool = True  # False: it is dropped
+    used: bool = True  # False: it is dropped before anything is made of it, and may hold anything
 
 
 def parts(model: Any) -> Model:
@@ -80,6 +80,11 @@ def input_features(model: Any) -> list[Feature]:
     return [need._replace(name=name) for name, need in zip(feature_names(model), needs, strict=True)]
 
 
+def used_features(model: Any) -> np.ndarray:
+    """Which columns of its rows a model makes anything of, bool [d]."""
+    return np.array([feature.used for feature in input_features(model)])
+
+
 def _needs(part: Any, after: list[Feature]) -> list[Feature]:
     """What a step is given, by what the next one is given."""
     for _, step in reversed(getattr(part, "steps", [])):
@@ -95,11 +100,11 @@ def _needs(part: Any, after: list[Feature]) -> list[Feature]:
         needs = [Feature("", None, fills)] * int(part.n_features_in_)
         for j, f in enumerate(_imputed(part)):
             signs = (part.missing_values,) if fills and after[j].categories is not None else after[j].signs
-            needs[f] = after[j]._replace(missing=fills, signs=signs)
+            needs[f] = after[j]._replace(missing=fills, signs=signs, used=True)
         return needs
     if isinstance(part, OneToOneFeatureMixin):
         keeps = get_tags(part).input_tags.allow_nan
-        return [need._replace(missing=need.missing and keeps) for need in after]
+        return [need._replace(missing=need.missing and keeps, used=True) for need in after]
     return [Feature("")] * int(part.n_features_in_)
 
 

@@ -399,3 +399,12 @@ def test_signed_files_with_other_contents_are_refused_or_work(whole, path):
             continue
         assert np.shape(found) == (N, 4)
     assert 0 < accepted < rounds / 2
+
+
+def test_columns_that_are_left_out_in_a_list_of_scikit_learns_own():
+    """As scikit-learn 1.6 keeps them."""
+    from collections import UserList
+
+    from gpuclust.persistence.values import Encoder
+
+    assert Encoder(lambda *_: pytest.fail("an object")).encode(UserList([0, 2]), "columns") == [0, 2]

@@ -16,7 +16,6 @@ import cupy
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import DeviceMemoryError
 from . import cuda_labels as labels
 from . import cuda_medians, cuda_place, cuda_ranks
 from . import cuda_moves as moves
@@ -29,7 +28,19 @@ from . import cuda_tensor as tensor
 from .base import Array, Backend, Centers, Chunk
 from .brackets import Brackets
 from .cuda_later import once, told
-from .cuda_memory import constant, free_bytes, pinned_empty, place, reserve, send, there, tile_bytes, tiles
+from .cuda_memory import (
+    Current,
+    constant,
+    free_bytes,
+    full_told,
+    pinned_empty,
+    place,
+    reserve,
+    send,
+    there,
+    tile_bytes,
+    tiles,
+)
 from .frame import Frame
 from .layout import Drift, Layout
 from .metric import Metric
@@ -49,7 +60,7 @@ def on_device(method: Callable[P, R]) -> Callable[P, R]:
                 return method(*args, **kwargs)
             except cupy.cuda.memory.OutOfMemoryError as error:
                 text = str(error)
-            raise DeviceMemoryError(f"{text} {free_bytes()} bytes are free. Free some, or use device='cpu'.")
+            raise full_told(text)
 
     return wrapper
 
@@ -75,8 +86,7 @@ class CUDABackend(Backend):
         return tuple(CUDABackend(index) for index in (self.index, *self.peers))
 
     def current(self) -> AbstractContextManager[Any]:
-        device: AbstractContextManager[Any] = cupy.cuda.Device(self.index)
-        return device
+        return Current(self.index)
 
     @on_device
     def mark(self) -> Any:

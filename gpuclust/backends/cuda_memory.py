@@ -39,6 +39,30 @@ def tile_bytes() -> int:
     return min(TILE_BYTES, _memory(cupy.cuda.Device().id) // SHARE)
 
 
+def full_told(text: str) -> DeviceMemoryError:
+    """What CuPy says of a full device, and what to do."""
+    return DeviceMemoryError(f"{text} {free_bytes()} bytes are free. Free some, or use device='cpu'.")
+
+
+class Current:
+    """A device made the current one; array operations that find it full are told in our own words."""
+
+    def __init__(self, index: int) -> None:
+        self._device = cupy.cuda.Device(index)
+
+    def __enter__(self) -> None:
+        self._device.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        said = None
+        if isinstance(error, cupy.cuda.memory.OutOfMemoryError):
+            error.__traceback__ = None  # with it goes whatever the failed operation still held
+            said = full_told(str(error))
+        self._device.__exit__(kind, error, trace)
+        if said is not None:
+            raise said from None
+
+
 def send(host: Any, dtype: Any = None) -> Array:
     """A host array on the current device.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from typing import Any, NamedTuple
 
 OLDEST_DRIVER = 12000  # as the driver counts: 1000 * major + 10 * minor
 OLDEST_GPU = 75  # compute capability times ten
+OLDEST_CUPY = "14.0.1"
 NO_DEVICE = 100  # cudaErrorNoDevice
 
 
@@ -40,6 +42,9 @@ def diagnose(index: int) -> Problem | None:
         if getattr(error, "status", None) == NO_DEVICE:
             return Problem("the CUDA driver shows no device; is CUDA_VISIBLE_DEVICES empty?", gpu_visible=False)
         return Problem(_no_answer(cupy, error, driver), driver_present())
+    if _release(cupy.__version__) < _release(OLDEST_CUPY):
+        text = f"CuPy {cupy.__version__} is installed, and {OLDEST_CUPY} or newer is needed; {_replace(driver)}."
+        return Problem(text, gpu_visible=count > 0)
     if index >= count:
         return Problem(f"there are {count} CUDA devices, numbered from 0.", gpu_visible=count > 0)
     own = int(cupy.cuda.Device(index).compute_capability)
@@ -122,8 +127,14 @@ def _built_for(cupy: Any) -> int | None:
         return None
 
 
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, without what comes after them: rc1, .dev0, +local."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
 def _replace(driver: int | None) -> str:
-    return f"pip uninstall -y cupy cupy-cuda12x cupy-cuda13x, then {install(driver)}"
+    return f"pip uninstall -y cupy cupy-cuda11x cupy-cuda12x cupy-cuda13x, then {install(driver)}"
 
 
 def _dotted(version: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv as text_csv
 import re
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import csv, parquet
 
 from gpuclust.cli.failures import DataProblem, sentence
@@ -36,6 +38,25 @@ def parquet_footer(path: Path) -> tuple[Any, int]:
             return file.schema_arrow, file.metadata.num_rows
     except pa.ArrowInvalid as error:
         raise DataProblem(f"{str(path)!r} is truncated, damaged or no Parquet file ({sentence(error)})") from error
+
+
+def number_categories(path: Path, columns: Sequence[str]) -> dict[str, Any]:
+    """Return, by column, ascending, the numbers that were keys of a dictionary when the file was written, as those of
+    pandas' categories are: Parquet itself has them as plain numbers. One pass over these columns."""
+    with parquet.ParquetFile(path, pre_buffer=False) as file:
+        written = (file.metadata.metadata or {}).get(b"ARROW:schema")
+        if written is None:
+            return {}
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(written)))
+        keyed = {field.name for field in schema if pa.types.is_dictionary(field.type)}
+        now = file.schema_arrow
+        found = {name: pa.array([], now.field(name).type) for name in columns if name in keyed}
+        found = {name: none for name, none in found.items() if is_number(none.type) and none.type != pa.bool_()}
+        for batch in file.iter_batches(columns=list(found)) if found else ():
+            for name, before in found.items():
+                found[name] = pa.chunked_array([before, batch.column(name)]).unique().drop_null()
+    there = {name: each.filter(pc.equal(each, each)) for name, each in found.items()}  # NaN equals nothing
+    return {name: each.take(pc.sort_indices(each)) for name, each in there.items()}
 
 
 def _first_rows(path: Path, columns: list[str]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,17 +118,18 @@ def _of_parquet(path: Path, columns: list[str] | None, weight: str | None) -> Fr
     import pyarrow as pa
     from pyarrow import parquet
 
-    from gpuclust.cli.arrow_files import parquet_footer
+    from gpuclust.cli.arrow_files import number_categories, parquet_footer
 
     schema, rows = parquet_footer(path)
     chosen = choose(path, schema.names, columns, weight)
     wanted = [*chosen, *([weight] if weight else [])]
     step = _rows_at_a_time([schema.field(name).type for name in chosen])
+    categories = number_categories(path, chosen)
 
     def pieces() -> Iterator[tuple[Any, Any]]:
         with parquet.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=step, columns=wanted):
-                yield _piece(path, pa.Table.from_batches([batch]), chosen, weight)
+                yield _piece(path, pa.Table.from_batches([batch]), chosen, weight, categories)
 
     return Frames(path, chosen, rows, pieces)
 
@@ -165,11 +166,26 @@ def _rows_at_a_time(kinds: Sequence[Any]) -> int:
     return max(1, room // sum(8 if any(test(kind) for test in plain) else TEXT_BYTES for kind in kinds))
 
 
-def _piece(path: Path, table: Any, chosen: list[str], weight: str | None) -> tuple[Any, Any]:
+def _piece(
+    path: Path, table: Any, chosen: list[str], weight: str | None, categories: Mapping[str, Any] | None = None
+) -> tuple[Any, Any]:
+    """Columns and weights of some rows. `categories`: of the columns whose numbers are such, all of these numbers."""
     import pandas as pd
 
-    frame = pd.DataFrame({name: pd.Series(_values(table.column(name))) for name in chosen}, copy=False)
+    known = categories or {}
+    columns = {name: table.column(name) for name in chosen}
+    values = {name: _keyed(c, known[name]) if name in known else _values(c) for name, c in columns.items()}
+    frame = pd.DataFrame({name: pd.Series(each) for name, each in values.items()}, copy=False)
     return frame, None if weight is None else _weights(path, table.column(weight), weight)
+
+
+def _keyed(column: Any, categories: Any) -> Any:
+    """A column of numbers that are categories, for pandas: the same categories in every piece."""
+    import pandas as pd
+    import pyarrow.compute as pc
+
+    codes = pc.index_in(column, categories).fill_null(-1).to_numpy()
+    return pd.Categorical.from_codes(codes, categories.to_numpy(zero_copy_only=False))
 
 
 def _values(column: Any) -> Any:

@@ -12,15 +12,18 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpuclust.backends.statistics import Rows
 from gpuclust.cli.failures import reading, sentence
 from gpuclust.cli.prepare import prepared_problems
 from gpuclust.cli.tables import Table
+from gpuclust.data.readers import NpyReader
+from gpuclust.data.stream import Stream, stream
 
 MOST = 0.5  # share of the free space of the temporary directory that they may take
 
@@ -31,23 +34,44 @@ def kept(table: Table) -> Iterator[Table]:
 
     Where they would take more than half of the free space, or cannot be written, it is the same table.
     """
-    from gpuclust.data.stream import stream
-
     with _ended_as_by_an_error(), contextlib.ExitStack() as stack:
-        column, size, why = None, 0, ""
+        weighted, size, why = False, 0, ""
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuclust-fit-", dir=_place()))
             path = Path(folder, "rows.npy")
-            column, size, why = _write(table, path)
+            weighted, size, why = _write(table, path)
         except OSError as error:
             why = f"they cannot be kept in a file ({sentence(error)}); TMPDIR names another place"
         if why:
             stack.close()
             yield _noted(table, f"the rows are prepared anew in every pass: {why}")
             return
-        source = stream(path, None, column)
+        source = WeightedRows(path) if weighted else stream(path)
         made = replace(table, source=source, chunks=lambda step: source.open().blocks(step))
         yield _noted(made, f"the prepared rows are in a temporary file of {size:,} bytes during the fit")
+
+
+@dataclass(frozen=True)
+class WeightedRows(Stream):
+    """A .npy file of rows of one dtype, with the bytes of a row's weight, which is float64, after its values."""
+
+    @property
+    def weighted(self) -> bool:
+        return True
+
+    def _read(self) -> NpyReader:
+        return _WeightedReader(self.data)
+
+
+class _WeightedReader(NpyReader):
+    def __init__(self, path: Any):
+        super().__init__(path)
+        self.n_features -= 8 // self.dtype.itemsize
+        self.weighted = True
+
+    def _split(self, block: np.ndarray) -> Rows:
+        weight = np.ascontiguousarray(block[:, self.n_features :]).view(np.float64)[:, 0]
+        return np.ascontiguousarray(block[:, : self.n_features]), weight
 
 
 def _place() -> str:
@@ -79,24 +103,21 @@ def _noted(table: Table, note: str) -> Table:
     return replace(table, note=f"{table.note}; {note}" if table.note else note)
 
 
-def _write(table: Table, path: Path) -> tuple[int | None, int, str]:
-    """The column of the weights, the bytes that the rows take, and why they are not in the file, if they are not."""
+def _write(table: Table, path: Path) -> tuple[bool, int, str]:
+    """Whether rows have weights, the bytes that they take, and why they are not in the file, if they are not."""
     with path.open("wb") as file:
-        column, size = None, 0
+        weighted, size = False, 0
         for rows, X, weight in _prepared(table):
+            weighted = weight is not None
+            whole = np.hstack([X, weight[:, None].view(X.dtype)]) if weighted else X
             if not rows.start:
-                column = None if weight is None else X.shape[1]
-                if weight is not None and X.dtype != np.float64:
-                    return column, size, f"weights are float64, and {X.dtype} rows beside them in a file would be too"
-                shape = table.rows, X.shape[1] + (weight is not None)
-                size = shape[0] * shape[1] * X.dtype.itemsize
+                size = table.rows * whole.shape[1] * X.dtype.itemsize
                 if size > MOST * shutil.disk_usage(path.parent).free:
                     told = f"{size:,} bytes of them, more than half of the free space of {_place()}"
-                    return column, size, f"{told}; TMPDIR names another place"
-                _header(file, shape, X.dtype)
-            whole = X if weight is None else np.column_stack([X, weight])
+                    return weighted, size, f"{told}; TMPDIR names another place"
+                _header(file, (table.rows, whole.shape[1]), X.dtype)
             file.write(np.ascontiguousarray(whole).data)
-    return column, size, ""
+    return weighted, size, ""
 
 
 def _prepared(table: Table) -> Iterator[tuple[slice, Any, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,35 @@ import numpy as np
 from ..errors import DataError
 
 LONGEST = 40  # characters of a value that a message shows
+REFUSALS = (  # in words of NumPy and scikit-learn
+    "could not convert string to float", "Complex data not supported", "could not be promoted",
+    "must be a string or a real number", "setting an array element with a sequence",
+)  # fmt: skip
+TEXT = (
+    "could not convert string to float: column {name} must hold numbers, but has the text {value}. Replace such values"
+    " by numbers, or by NaN where the column is imputed (pandas.to_numeric(column, errors='coerce') does it); to"
+    " cluster categories, let gpuclust.preprocessing.make_preprocessor encode them before the fit."
+)
+BYTES = (
+    "could not convert string to float: column {name} must hold numbers, but has the bytes {value}. Decode them"
+    " (column.str.decode('utf-8')) and turn the text into numbers, or let gpuclust.preprocessing.make_preprocessor"
+    " encode categories before the fit."
+)
+DATE = (
+    "Column {name} holds dates or times ({kind}), which are no numbers: leave it out, or take what matters of it, as an"
+    " age in days ((day - column).dt.days), a weekday (column.dt.weekday) or an hour."
+)
+DURATION = (
+    "Column {name} holds durations ({kind}), which have no unit as numbers: leave it out, or give them one, as seconds"
+    " (column.dt.total_seconds())."
+)
+COMPLEX = (
+    "Complex data not supported: column {name} holds complex numbers ({kind}). Leave it out, or make columns of"
+    " numpy.real and numpy.imag of it."
+)
+OTHER = (
+    "Column {name} must hold numbers, but has a value of type {kind}: leave it out, or turn its values into numbers."
+)
 
 
 def library(X: Any) -> str | None:
@@ -31,42 +61,61 @@ def column_names(X: Any) -> list[Any]:
     return list(X.column_names if kind == "pyarrow" else X.columns)
 
 
+def decoded(X: Any) -> Any:
+    """The same rows without dictionaries in a pyarrow Table: NumPy would be given a value where these have null."""
+    if library(X) != "pyarrow":
+        return X
+    for f, field in enumerate(X.schema):
+        if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):
+            X = X.set_column(f, field.name, X.column(f).cast(field.type.value_type))
+    return X
+
+
 @contextmanager
 def text_told(X: Any, among: Sequence[int] | None = None) -> Iterator[None]:
-    """That text is no number, in NumPy's words, is said with the column and what to do.
+    """That text, bytes, dates, durations or complex values are no numbers, in NumPy's words, is said with the column
+    and what to do.
 
-    Where the column is looked for: `among` the columns that are numbers; None: all of a frame. Arrays, whose columns
-    have no names, are then refused in NumPy's words, as scikit-learn does.
+    Where the column is looked for: `among` the columns that are numbers; None: all of a frame, none of which may be
+    dates, which some libraries hand over as microseconds since 1970. Arrays, whose columns have no names, are then
+    refused in NumPy's words, as scikit-learn does.
 
     Raises
     ------
     DataError
         In place of NumPy's error.
     """
+    if among is None:
+        _refuse_dates(X)
     try:
         yield
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         anonymous = among is None and library(X) is None
-        if anonymous or isinstance(error, DataError) or "could not convert string to float" not in str(error):
+        if anonymous or isinstance(error, DataError) or not any(words in str(error) for words in REFUSALS):
             raise
         for name, column in columns(X, among):
-            text = _first_text(column)
-            if text is not None:
-                raise DataError(_said(name, text)) from error
+            wrong = _wrong(column)
+            if wrong is not None:
+                raise DataError(wrong.format(name=repr(name))) from error
         raise
 
 
-def _said(name: Any, text: str) -> str:
-    return (
-        f"could not convert string to float: column {name!r} must hold numbers, but has the text {text[:LONGEST]!r}."
-        " Replace such values by numbers, or by NaN where the column is imputed (pandas."
-        "to_numeric(column, errors='coerce') does it); to cluster categories, let gpuclust.preprocessing."
-        "make_preprocessor encode them before the fit."
-    )
+def _refuse_dates(X: Any) -> None:
+    kind = library(X)
+    for f, name in enumerate([] if kind is None else column_names(X)):
+        if kind == "pandas":
+            temporal = getattr(X.dtypes.iloc[f], "kind", "") in ("M", "m")
+        elif kind == "polars":
+            temporal = X.dtypes[f].is_temporal()
+        else:
+            temporal = sys.modules["pyarrow"].types.is_temporal(X.schema.types[f])
+        wrong = _wrong(next(values for _, values in columns(X, [f]))) if temporal else None
+        if wrong is not None:
+            raise DataError(wrong.format(name=repr(name)))
 
 
 def columns(X: Any, among: Sequence[int] | None = None) -> Iterator[tuple[Any, np.ndarray]]:
-    """Name and values of each column that may hold text; `among`: of these columns only."""
+    """Name and values of each column that may hold something else than real numbers; `among`: of these columns only."""
     kind = library(X)
     if kind is None:
         X = X if isinstance(X, np.ndarray) else np.asarray(X, object)
@@ -79,16 +128,34 @@ def columns(X: Any, among: Sequence[int] | None = None) -> Iterator[tuple[Any, n
             column = X[:, f]
         else:
             column = np.asarray(X.iloc[:, f] if kind == "pandas" else X[name] if kind == "polars" else X.column(f))
-        if column.dtype.kind not in "biufc":
+        if column.dtype.kind not in "biuf":
             yield name, column
 
 
-def _first_text(column: np.ndarray) -> str | None:
-    """The first text that is no number."""
+def _wrong(column: np.ndarray) -> str | None:
+    """What is to be said of a column, {name}, for its first value that is no real number; None where all are."""
+    told = {"M": DATE, "m": DURATION, "c": COMPLEX}.get(column.dtype.kind)
+    if told is not None:
+        return told.replace("{kind}", str(column.dtype))
     for value in column:
-        if isinstance(value, str):
-            try:
-                float(value)
-            except ValueError:
-                return str(value)
+        told = _told(value)
+        if told is not None:
+            shown = repr(value[:LONGEST] if isinstance(value, (str, bytes)) else type(value).__name__)
+            return told.replace("{value}", _escaped(shown)).replace("{kind}", type(value).__name__)
     return None
+
+
+def _told(value: Any) -> str | None:
+    for kinds, told in (((date, time), DATE), (timedelta, DURATION), (complex, COMPLEX)):
+        if isinstance(value, kinds):
+            return None if value != value else told  # NaT
+    try:
+        float(value if np.ndim(value) == 0 else "")
+    except (ValueError, TypeError):
+        absent = value is None or value is getattr(sys.modules.get("pandas"), "NA", None)
+        return None if absent else TEXT if isinstance(value, str) else BYTES if isinstance(value, bytes) else OTHER
+    return None
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

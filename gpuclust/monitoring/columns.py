@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..validation import host
+from .tally import Tally
 
 
 def number_like(dtype: Any) -> bool:
-    """Whether a column of a pandas DataFrame holds numbers (flags too)."""
+    """Whether a column of a pandas DataFrame holds numbers (flags, and categories that are numbers, too)."""
     from pandas.api import types
 
+    dtype = dtype.categories.dtype if dtype == "category" else dtype
     return bool(types.is_bool_dtype(dtype) or (types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype)))
 
 
@@ -50,9 +52,9 @@ def _name(value: Any) -> str | None:
     return None if text in ("<NA>", "NaT") else text
 
 
-def columns_of(X: Any, names: list[str], categorical: np.ndarray) -> list[np.ndarray]:
+def columns_of(X: Any, names: list[str], tally: Tally) -> list[np.ndarray]:
     """The columns of rows [n, d] that a service was given: an array, a list of rows, or a DataFrame, which is asked for
-    the columns by name if it has them.
+    the columns by name if it has them. NaN where they are not counted.
 
     Raises
     ------
@@ -64,10 +66,13 @@ def columns_of(X: Any, names: list[str], categorical: np.ndarray) -> list[np.nda
     if frame and set(names) <= set(X.columns):
         X = X[names]
     rows: Any = X if frame or isinstance(X, np.ndarray) else np.array(X, object)
-    if rows.ndim != 2 or rows.shape[1] != len(categorical):
-        raise ValueError(f"rows of shape {rows.shape}, but the model was fitted on {len(categorical)} features.")
+    if rows.ndim != 2 or rows.shape[1] != len(tally.used):
+        raise ValueError(f"rows of shape {rows.shape}, but the model was fitted on {len(tally.used)} features.")
     found = []
-    for f, text in enumerate(categorical):
+    for f, (text, used) in enumerate(zip(tally.categorical, tally.used, strict=True)):
+        if not used:
+            found.append(np.full(len(rows), np.nan))
+            continue
         column = rows.iloc[:, f] if frame else rows[:, f]
         found.append(category_names(column.to_numpy(object) if frame else column) if text else numbers(column))
     return found

@@ -20,13 +20,13 @@ def compare(
 ) -> DriftReport:
     """Whether new rows are like those that a model was fitted on, without those: against their summary. One pass.
 
-    Every column of numbers is tested for its distribution (Kolmogorov-Smirnov, at the values that the summary has), for
-    its stability (the population stability index over tenths of the training rows; chi-squared) and for values outside
-    the training's range; every column of categories for the shares of its values and for values that it did not have;
-    every column for missing values. Then the shares of the clusters, the distances to the centres, and the share of
-    rows that are far from every centre. A test counts where it is significant, with the p-values of all tests adjusted
-    together, and the difference is as large as a threshold: so a million rows raise no alarm at nothing, and fifty none
-    by chance.
+    Every column that the model uses is tested: one of numbers for its distribution (Kolmogorov-Smirnov, at the values
+    that the summary has), for its stability (the population stability index over tenths of the training rows;
+    chi-squared) and for values outside the training's range; one of categories for the shares of its values and for
+    values that it did not have; each for missing values. Then the shares of the clusters, the distances to the centres,
+    and the share of rows that are far from every centre. A test counts where it is significant, with the p-values of
+    all tests adjusted together, and the difference is as large as a threshold: so a million rows raise no alarm at
+    nothing, and fifty none by chance.
 
     If the new rows come from the same distribution as the training rows, the chance of a significant test anywhere is
     about `thresholds.alpha` at most, and that of a verdict other than 'ok' is no larger. Simulated with alpha = 0.01,
@@ -59,8 +59,8 @@ def compare(
         If a file cannot be read.
     """
     model, summary = given(model, summary)
-    rows, tally = open_rows(model, X), Tally.of(summary)
-    wrong = np.flatnonzero(rows.categorical & ~tally.categorical)
+    rows, tally = open_rows(model, X), Tally.of(summary, models.used_features(model))
+    wrong = np.flatnonzero(rows.categorical & ~tally.categorical & tally.used)
     if len(wrong):
         name = rows.names[wrong[0]]
         raise ValueError(f"Column {name!r} has values that are no numbers; in training all of them were.")

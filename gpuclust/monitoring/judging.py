@@ -146,6 +146,8 @@ def _within(summary: TrainingSummary, distance: float) -> float:
 def _of_columns(tally: Tally, names: list[str], limits: Thresholds) -> Iterator[Check]:
     summary = tally.summary
     for f, name in enumerate(names):
+        if not tally.used[f]:
+            continue
         there, before = tally.n_rows - int(tally.missing[f]), float(summary.missing[f])
         m = summary.n_effective * (1 - before)
         if summary.categories[f] is None:

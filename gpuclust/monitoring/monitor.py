@@ -42,7 +42,7 @@ class DriftMonitor:
     ) -> None:  # fmt: skip
         model, summary = given(model, summary)
         self.summary, self.thresholds, self.min_rows = summary, thresholds or Thresholds(), min_rows
-        self._names = models.feature_names(model)
+        self._names, self._used = models.feature_names(model), models.used_features(model)
         self._lock = threading.Lock()
         self.reset()
 
@@ -55,7 +55,7 @@ class DriftMonitor:
     def reset(self) -> None:
         """Forget all rows."""
         with self._lock:
-            self._tally, self._n_rows = Tally.of(self.summary), 0
+            self._tally, self._n_rows = Tally.of(self.summary, self._used), 0
             self._pending: list[tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]] = []
             self._waiting = 0
 
@@ -76,7 +76,7 @@ class DriftMonitor:
         ValueError
             If the shapes do not fit, or a column of numbers has something else.
         """
-        columns = [np.array(column) for column in columns_of(X, self._names, self._tally.categorical)]
+        columns = [np.array(column) for column in columns_of(X, self._names, self._tally)]
         label, distance = np.array(labels, np.int32), np.array(distances, np.float64)
         if not label.shape == distance.shape == columns[0].shape:
             raise ValueError(f"{len(columns[0])} rows, labels {label.shape} and distances {distance.shape} do not fit.")

@@ -24,6 +24,7 @@ class Tally:
     """
 
     summary: TrainingSummary
+    used: np.ndarray  # bool [d]: no values of the others are counted
     n_rows: int = 0
     cells: list[np.ndarray] = field(default_factory=list)  # i64 [q + 2] for each column of numbers; [] for others
     known: list[Counter[str]] = field(default_factory=list)  # of the listed categories of each column
@@ -39,11 +40,12 @@ class Tally:
     kinds: list[Any] = field(default_factory=list)  # dtypes in which the columns are compared
 
     @classmethod
-    def of(cls, summary: TrainingSummary) -> Tally:
-        """Of no rows yet."""
+    def of(cls, summary: TrainingSummary, used: np.ndarray) -> Tally:
+        """Of no rows yet; `used` bool [d]: which columns count."""
         d, edges = summary.n_features, [edges_of(each) for each in summary.quantiles]
         return cls(
             summary,
+            used,
             cells=[np.zeros(len(each) + 1, np.int64) for each in edges],
             known=[Counter() for _ in range(d)],
             unknown=np.zeros(d, np.int64),
@@ -65,6 +67,8 @@ class Tally:
         """Count rows; `label` -1 for those that the model cannot take, `number` i64 [n]: which rows these are."""
         self.n_rows += len(number)
         for f, column in enumerate(columns):
+            if not self.used[f]:
+                continue
             (self._add_numbers if self.summary.categories[f] is None else self._add_categories)(f, column)
         taken = label >= 0
         self._add_distances(label[taken], distance[taken], number[taken])

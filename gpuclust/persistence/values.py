@@ -8,6 +8,7 @@ classes in `kinds`: nothing is imported or called by a name from a file.
 from __future__ import annotations
 
 import math
+from collections import UserList
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,8 @@ class Encoder:
             return self._array(value, path) if isinstance(value, np.ndarray) else _scalar(value, path)
         if isinstance(value, float):
             return value if math.isfinite(value) else {"float": repr(value)}
+        if isinstance(value, UserList):  # the columns that a ColumnTransformer of scikit-learn 1.6 leaves out
+            return self._container(value.data, path)
         if isinstance(value, (list, tuple, dict, slice)):
             return self._container(value, path)
         name = _named(value)

@@ -128,4 +128,7 @@ def _fit_one_hot(part: Any, names: Sequence[Any], frames: Frames) -> None:
         rows[:, f] = [column[i % len(column)] for i in range(len(rows))]
     import pandas as pd
 
-    part.fit(pd.DataFrame({name: pd.Series(rows[:, f], dtype=object) for f, name in enumerate(names)}))
+    table = pd.DataFrame({name: pd.Series(rows[:, f], dtype=object) for f, name in enumerate(names)})
+    kinds = next(frames())[list(names)].dtypes
+    numbers = [name for name, kind in kinds.items() if kind == "category" and kind.categories.dtype.kind in "iuf"]
+    part.fit(table.assign(**{name: table[name].infer_objects() for name in numbers}))

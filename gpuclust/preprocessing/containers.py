@@ -14,16 +14,6 @@ from ..data.plan import plan
 from ..data.stream import Stream, stream
 
 
-def decoded(X: Any) -> Any:
-    """The same rows without dictionaries in a pyarrow Table: NumPy would be given a value where these have null."""
-    if library(X) != "pyarrow":
-        return X
-    for f, field in enumerate(X.schema):
-        if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):
-            X = X.set_column(f, field.name, X.column(f).cast(field.type.value_type))
-    return X
-
-
 def rows_of(X: Any, index: np.ndarray) -> Any:
     """Rows by ascending index, in the same container; the index of a pandas frame goes along."""
     kind = library(X)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from ..extras import require
 from .containers import library
 
@@ -57,7 +59,18 @@ def facts_of(X: Any) -> list[Facts]:
     if kind is None:
         raise TypeError(f"A DataFrame (pandas, polars or pyarrow) is needed, not {type(X).__name__}.")
     frame = X if kind == "pandas" else X.to_pandas()
-    return [_facts(pd, name, frame.iloc[:, f]) for f, name in enumerate(frame.columns)]
+    categories = _once_categories(X) if kind == "pyarrow" else set()
+    columns = (frame.iloc[:, f] for f in range(frame.shape[1]))
+    return [
+        _facts(pd, name, column.astype("category") if name in categories else column)
+        for name, column in zip(frame.columns, columns, strict=True)
+    ]
+
+
+def _once_categories(table: Any) -> set[str]:
+    """The columns that pandas had as categories: a Parquet file has dictionaries of text only."""
+    told = (table.schema.pandas_metadata or {}).get("columns", ())
+    return {each["field_name"] for each in told if each["pandas_type"] == "categorical"}
 
 
 def _facts(pd: Any, name: Any, column: Any) -> Facts:
@@ -80,8 +93,12 @@ def _kind(pd: Any, column: Any) -> str:
     if test.is_bool_dtype(column.dtype):
         return "boolean"
     if test.is_numeric_dtype(column.dtype):
-        whole = test.is_integer_dtype(column.dtype) or (len(there) and bool((there % 1 == 0).all()))
-        return "integer" if whole else "other" if test.is_complex_dtype(column.dtype) else "number"
+        if test.is_complex_dtype(column.dtype):
+            return "other"
+        whole = test.is_integer_dtype(column.dtype)
+        if not whole and len(there):
+            whole = bool((there.to_numpy(np.float64) % 1 == 0).all())  # pandas has no remainder of what Arrow keeps
+        return "integer" if whole else "number"
     if test.is_datetime64_any_dtype(column.dtype) or test.is_timedelta64_dtype(column.dtype):
         return "date"
     inferred = test.infer_dtype(there, skipna=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -9,9 +10,8 @@ import numpy as np
 from sklearn import preprocessing as sklearn
 from sklearn.utils.validation import check_is_fitted
 
-from ..data.columns import columns
+from ..data.columns import columns, decoded, library
 from ..errors import DataError
-from .containers import decoded, library
 from .frequency import plain
 
 
@@ -50,7 +50,8 @@ class OneHotEncoder(sklearn.OneHotEncoder):
     def transform(self, X: Any) -> Any:
         """A column per category, 1 where it applies; X as in `fit`."""
         check_is_fitted(self)
-        return super().transform(alike(X, {f: [*_absent(each), None][0] for f, each in enumerate(self.categories_)}))
+        signs = {f: [*_absent(each), None][0] for f, each in enumerate(self.categories_)}
+        return super().transform(alike(X, signs))
 
     def to_sklearn(self) -> sklearn.OneHotEncoder:
         """The fitted scikit-learn twin; None is a missing category to it, NaN is none that it knows."""
@@ -80,7 +81,7 @@ def alike(X: Any, signs: Mapping[int, Any] | None = None) -> Any:
     """The same rows with one sign for what is missing in columns of objects: None, or what `signs` has for a column;
     columns that it does not have are left as they are.
     """
-    X = decoded(X)
+    X = decoded(_columnwise(X))
     if library(X) == "pandas":
         return _alike_frame(X, signs)
     if not isinstance(X, np.ndarray) or X.dtype != object or X.ndim != 2:
@@ -91,6 +92,14 @@ def alike(X: Any, signs: Mapping[int, Any] | None = None) -> Any:
             continue
         out[:, f] = _signed(X[:, f], None if signs is None else signs[f])
     return out
+
+
+def _columnwise(X: Any) -> Any:
+    """A frame of another library as one of pandas, whose columns scikit-learn takes one by one: it makes a single array
+    of all others, in which numbers beside text are objects and no longer equal to numbers."""
+    if library(X) in ("polars", "pyarrow") and all(map(importlib.util.find_spec, ("pandas", "pyarrow"))):
+        X = decoded(X).to_pandas()
+    return X
 
 
 def _signed(column: np.ndarray, sign: Any) -> np.ndarray:

@@ -111,8 +111,10 @@ def _places(schema: Any, columns: Columns) -> list[int]:
         where = list(range(len(names)))
     kinds = schema.types  # made anew whenever it is asked for
     for at, feature in zip(where, columns.features, strict=True):
+        if not feature.used:
+            continue
         kind = kinds[at]
-        kind = kind.value_type if types.is_dictionary(kind) and feature.categories is not None else kind
+        kind = kind.value_type if types.is_dictionary(kind) else kind
         number = types.is_floating(kind) or types.is_integer(kind) or types.is_null(kind)
         text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
         if not (number or (text and feature.categories is not None)):
@@ -123,15 +125,16 @@ def _places(schema: Any, columns: Columns) -> list[int]:
 
 def _rows(table: Any, where: list[int], columns: Columns, size: int) -> np.ndarray:
     shape, kinds = (table.num_rows, len(where)), table.schema.types
+    used = [(f, at) for f, at in enumerate(where) if columns.features[f].used]
     if columns.numbers:
-        short = all(types.is_floating(kinds[at]) and kinds[at].bit_width <= 32 for at in where)
-        rows = np.empty(shape, np.float32 if short else np.float64)
-        for f, at in enumerate(where):
+        short = all(types.is_floating(kinds[at]) and kinds[at].bit_width <= 32 for _, at in used)
+        rows = np.full(shape, np.nan, np.float32 if short else np.float64)
+        for f, at in used:
             rows[:, f] = _numbers(table.column(at))
         columns.check_finite(rows)
         return rows
-    rows = np.empty(shape, object)
-    for f, at in enumerate(where):
+    rows = np.full(shape, np.nan, object)
+    for f, at in used:
         feature, column = columns.features[f], table.column(at)
         if feature.categories is None:
             numbers = _numbers(column).astype(np.float64)
@@ -145,8 +148,12 @@ def _rows(table: Any, where: list[int], columns: Columns, size: int) -> np.ndarr
 
 
 def _numbers(column: Any) -> np.ndarray:
-    """A column without any value has no type either: all of it is NaN."""
-    found: np.ndarray = (column.cast(pa.float64()) if types.is_null(column.type) else column).to_numpy()
+    """A column without any value has no type either: all of it is NaN. NumPy sees no null behind a dictionary."""
+    if types.is_null(column.type):
+        column = column.cast(pa.float64())
+    elif types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    found: np.ndarray = column.to_numpy()
     return found
 
 

@@ -34,8 +34,8 @@ class Columns:
 
     @cached_property
     def plain(self) -> bool:
-        """Whether all are numbers, none of which may be missing."""
-        return all(feature.categories is None and not feature.missing for feature in self.features)
+        """Whether all that are used are numbers, none of which may be missing."""
+        return not any(each.used and (each.missing or each.categories is not None) for each in self.features)
 
     @cached_property
     def numbers(self) -> bool:
@@ -60,14 +60,17 @@ class Columns:
         odd = ~np.isfinite(rows)
         if not odd.any():
             return
+        odd &= [feature.used for feature in self.features]
         odd &= ~(np.isnan(rows) & [feature.missing for feature in self.features])
         if odd.any():
             row, at = np.unravel_index(odd.argmax(), odd.shape)
             raise not_finite(int(row), self.features[at])
 
     def value(self, value: Any, row: int, at: int) -> Any:
-        """A value of JSON as the model takes it."""
+        """A value of JSON as the model takes it; NaN whatever it is, where the model drops it."""
         feature, kind = self.features[at], type(value)
+        if not feature.used:
+            return np.nan
         if value is None:
             if not feature.missing:
                 raise not_finite(row, feature)

@@ -36,9 +36,14 @@ class Crew:
         return os.getppid() != self.supervisor
 
     @property
+    def members(self) -> set[int]:
+        """The workers' processes."""
+        return {int(place.name.removeprefix("worker-")) for place in self._places()}
+
+    @property
     def first(self) -> bool:
         """Whether this is the one of all workers that speaks for them."""
-        return min(int(place.name.removeprefix("worker-")) for place in self._places()) == os.getpid()
+        return min(self.members) == os.getpid()
 
     def call(self) -> None:
         """Have the supervisor tell all workers to reload."""

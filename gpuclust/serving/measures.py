@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -11,10 +13,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from .series import ModelSeries, remove_left
+
 SECONDS: Final = 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
 ROWS: Final = 1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576
 MOST_CLUSTERS: Final = 1000  # that are told apart
 MODEL: Final = 16  # characters of a model's digest that name it, as in the answers' header
+TRIES: Final = 5  # to read all files while other workers remove theirs and make new ones
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # where several workers put their counts
 
 
@@ -22,7 +27,6 @@ class Measures:
     """Counters of one application; in a folder that all workers share, where there is one."""
 
     def __init__(self, model: str) -> None:
-        self._model = model[:MODEL]
         # What is chosen on import does not know of a folder that was made since.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
@@ -33,9 +37,6 @@ class Measures:
         )  # fmt: skip
         self._errors = Counter("gpuclust_errors", "Requests refused, by code of error.", ["code"], registry=registry)
         self._rows = Counter("gpuclust_rows", "Rows scored.", registry=registry)
-        self._clusters = Counter(
-            "gpuclust_cluster_rows", "Rows scored, by cluster and model.", ["cluster", "model"], registry=registry
-        )
         self._batch = Histogram("gpuclust_batch_rows", "Rows scored together.", buckets=ROWS, registry=registry)
         self._reloads = Counter("gpuclust_reloads", "Reloads of the model.", ["result"], registry=registry)
         self._updates = Counter("gpuclust_updates", "Steps of partial_fit.", registry=registry)
@@ -46,11 +47,8 @@ class Measures:
             "gpuclust_drift_verdict", "Drift of the rows: 0 ok, 1 watch, 2 retrain; the worst worker's.",
             registry=registry, multiprocess_mode="livemax",
         )  # fmt: skip
-        self._drift = Gauge(
-            "gpuclust_drift", "Effect of each test of drift against the training rows; the worst worker's.",
-            ["check", "feature"], registry=registry, multiprocess_mode="livemax",
-        )  # fmt: skip
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._own = self._series(model)
 
     def answered(self, path: str, status: int, code: str | None, seconds: float) -> None:
         self._child(self._requests, path, str(status)).inc()
@@ -61,10 +59,10 @@ class Measures:
     def scored(self, label: np.ndarray, n_clusters: int, model: str) -> None:
         self._rows.inc(len(label))
         self._batch.observe(len(label))
-        if n_clusters <= MOST_CLUSTERS:
+        if n_clusters <= MOST_CLUSTERS and model[:MODEL] == self._own.model:  # it may have been replaced meanwhile
             counts = np.bincount(label)
             for cluster in counts.nonzero()[0].tolist():
-                self._child(self._clusters, str(cluster), model[:MODEL]).inc(int(counts[cluster]))
+                self._own.scored(str(cluster), int(counts[cluster]))
 
     def reloaded(self, well: bool) -> None:
         self._child(self._reloads, "done" if well else "failed").inc()
@@ -74,25 +72,35 @@ class Measures:
 
     def drifted(self, verdict: int, values: dict[tuple[str, str], float]) -> None:
         self._verdict.set(verdict)
-        for (measure, feature), value in values.items():
-            self._child(self._drift, measure, feature).set(value)
+        self._own.drifted(values)
 
-    def renewed(self, model: str) -> None:
+    def renewed(self, model: str, workers: set[int] | None) -> None:
         """Another model is served: what was found of the rows of the one before it is neither drift nor a share of its
-        own clusters.
+        own clusters. `workers`: the processes that are at work now, if there are several.
         """
-        self._model = model[:MODEL]
-        old = [key[1:] for key in self._children if key[0] is self._drift]
-        self.drifted(0, dict.fromkeys(old, 0.0))
-        if os.environ.get(FOLDER) is None:  # files of several workers keep what is in them
-            self._clusters.clear()
-            self._children = {key: child for key, child in self._children.items() if key[0] is not self._clusters}
+        if model[:MODEL] == self._own.model:
+            return
+        self._own.close()
+        self._registry.unregister(self._own)
+        self._own = self._series(model)
+        folder = os.environ.get(FOLDER)
+        if folder is not None and workers is not None:
+            remove_left(folder, self._own.model, workers)
+        self.drifted(0, {})
+
+    def _series(self, model: str) -> ModelSeries:
+        series = ModelSeries(model[:MODEL], os.environ.get(FOLDER))
+        self._registry.register(series)
+        return series
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format, summed over the workers."""
         folder, registry = os.environ.get(FOLDER), CollectorRegistry()
         inner = self._registry if folder is None else MultiProcessCollector(None, folder)  # type: ignore[no-untyped-call]
-        registry.register(_WithShares(inner, self._model))
+        registry.register(_WithShares(inner, self._own.model))
+        for _ in range(TRIES):
+            with contextlib.suppress(FileNotFoundError, struct.error):  # a worker took another model just now
+                return generate_latest(registry)
         return generate_latest(registry)
 
     def _child(self, metric: Any, *labels: str) -> Any:

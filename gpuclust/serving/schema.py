@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from ..models import Feature
 from .answers import ARROW, NPY
 from .columns import Columns
 from .problems import LARGEST
@@ -80,7 +81,7 @@ def described_model(service: Service) -> ModelInfo:
     loaded, scorer = service.loaded, service.loaded.scorer
     features = [
         FeatureInfo(
-            name=each.name, type="number" if each.categories is None else "category",
+            name=each.name, type=_kind(each),
             categories=None if each.categories is None else list(each.categories), missing_allowed=each.missing,
         )
         for each in loaded.columns.features
@@ -91,6 +92,10 @@ def described_model(service: Service) -> ModelInfo:
         preprocessing=scorer.preprocessor is not None, training_summary=loaded.drift is not None,
         updates=loaded.updates, file=loaded.info,
     )  # fmt: skip
+
+
+def _kind(feature: Feature) -> str:
+    return "unused" if not feature.used else "number" if feature.categories is None else "category"
 
 
 async def reloaded(service: Service, changed: bool) -> Reloaded:
@@ -168,6 +173,8 @@ def _body(columns: Columns, max_rows: int, options: dict[str, Any]) -> dict[str,
 
 def _value(columns: Columns, at: int) -> dict[str, Any]:
     feature = columns.features[at]
+    if not feature.used:
+        return {"description": "Not used: anything."}
     number = {"type": "number", "minimum": -LARGEST, "maximum": LARGEST}
     if feature.categories is not None:
         known: list[Any] = list(feature.categories)

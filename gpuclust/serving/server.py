@@ -25,6 +25,7 @@ from .app import create_app
 from .crew import Crew
 from .measures import FOLDER
 from .protocol import Protocol, TimedServer
+from .series import remove_gauges
 from .settings import Settings
 
 logger = logging.getLogger("gpuclust.serving")
@@ -205,6 +206,7 @@ def _replace(worker: _Worker, crew: Crew) -> None:
     pid, code = worker.process.pid, worker.process.exitcode
     logger.error("Worker %d ended with exit code %s; another one is started.", pid, code)
     mark_process_dead(pid, crew.folder)  # type: ignore[no-untyped-call]
+    remove_gauges(crew.folder, pid)
     crew.forget(pid)
     if time.monotonic() - worker.since < TOO_SOON:
         time.sleep(TOO_SOON)

@@ -150,7 +150,7 @@ class Service:
         if self._first and (called or self.crew is None):
             self.measures.reloaded(True)
         if changed:
-            self.measures.renewed(loaded.digest)
+            self.measures.renewed(loaded.digest, None if self.crew is None else self.crew.members)
         logger.info("Serving %s, SHA-256 %s.", self.path, loaded.digest)
         if self.crew is not None:
             self.crew.tell(loaded.digest)

@@ -26,12 +26,25 @@ def scan(source: Source, metric: Metric = Metric.EUCLIDEAN) -> Frame:
         found: Scan = source.fold(_step, np.where(np.isfinite(origin), origin, 0.0))
     bad = np.flatnonzero(~np.isfinite(found.total.hi))
     if len(bad):
+        _refuse_vast(found, origin, int(bad[0]))
         raise NotFiniteError(
             f"Input X contains NaN or infinity: feature {bad[0]}"
             + (f" and {len(bad) - 1} more." if len(bad) > 1 else ".")
             + " Drop or impute those rows first, for example with sklearn.impute.SimpleImputer."
         )
     return Frame.of(found, origin, source.dtype, metric, centre=centre)
+
+
+def _refuse_vast(found: Scan, origin: np.ndarray, feature: int) -> None:
+    """Raise where all values of a feature may be finite, and their sum is not."""
+    low, high = float(found.low[feature]), float(found.high[feature])
+    with np.errstate(over="ignore", invalid="ignore"):
+        most = found.rows * np.maximum(high - origin[feature], origin[feature] - low)
+    if np.isfinite([low, high]).all() and np.isinf(most):
+        raise NotFiniteError(
+            f"Input X contains values from {low:g} to {high:g} in feature {feature}, whose sum float64 cannot hold."
+            " Leave such rows out, or divide the feature by a large number."
+        )
 
 
 def _step(backend: Backend, chunk: Chunk, origin: np.ndarray) -> Scan:

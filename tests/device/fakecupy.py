@@ -23,6 +23,7 @@ import numpy as np
 
 from . import emulator
 
+VERSION = "14.0.1+standin"
 FUNCTIONS = (
     "abs arange argsort ascontiguousarray asarray concatenate cumsum empty full log maximum minimum where zeros"
 ).split()
@@ -616,7 +617,7 @@ def module(machine):
     cupy.asarray, cupy.ascontiguousarray = _asarray, _ascontiguousarray
     cupy.cumsum, cupy.argsort = _cumsum, _argsort
     cupy.RawModule = RawModule
-    cupy.ndarray, cupy.__version__ = ndarray, "0"
+    cupy.ndarray, cupy.__version__ = ndarray, VERSION
     cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_bytes=lambda: 0)
     cupy.cuda = types.ModuleType("cupy.cuda")
     vars(cupy.cuda).update(

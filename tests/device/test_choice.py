@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tomllib
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import gpuclust
 from gpuclust import DeviceFallbackWarning, DeviceUnavailableError, KMeans
 from gpuclust.backends import diagnosis, select
+from gpuclust.cli.app import app
 
 from . import fakecupy
 from .conftest import fresh_choice
@@ -105,6 +110,33 @@ def test_the_package_that_fits_the_driver(monkeypatch, driver, error, words):
     monkeypatch.setattr(diagnosis, "driver_version", lambda: driver)
     with pytest.raises(DeviceUnavailableError, match=words):
         select.select("cuda")
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("13.6.0", True), ("14.0.0rc1", True), ("14.0.1", False), ("14.10", False), ("15.0.0a1", False)]
+)
+def test_a_cupy_that_is_too_old(machine, monkeypatch, version, told):
+    monkeypatch.setattr(sys.modules["cupy"], "__version__", version)
+    monkeypatch.setattr(diagnosis, "driver_version", lambda: 12080)
+    if not told:
+        assert select.select("cuda").backend.name == "cuda:0"
+        return
+    words = (
+        rf"CuPy {re.escape(version)} is installed, and 14\.0\.1 or newer is needed; pip uninstall -y .*cupy-cuda12x.*, then"
+        r" pip install 'gpuclust\[cuda12\]'"
+    )
+    with pytest.raises(DeviceUnavailableError, match=words):
+        KMeans(2, device="cuda").fit(np.eye(3))
+    with pytest.warns(DeviceFallbackWarning, match=words):
+        KMeans(2, device="auto").fit(np.eye(3))
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 4 and re.search(f"visible, but not usable: {words}", result.output)
+
+
+def test_the_oldest_cupy_is_that_of_the_extras():
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name in ("cuda12", "cuda13", "compile"):
+        assert f">={diagnosis.OLDEST_CUPY}," in extras[name][0]
 
 
 def test_no_device_is_no_trouble(machine, monkeypatch):

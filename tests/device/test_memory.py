@@ -17,6 +17,7 @@ from laws.runs import assert_same_bits, fit, write_npy, write_parquet
 
 from gpuclust import DeviceMemoryError, KMeans, KMedians
 from gpuclust.backends.statistics import Moves
+from gpuclust.validation import Reader, open_source
 
 from . import fakecupy
 from .order import Order
@@ -314,6 +315,36 @@ def test_no_allocation_that_fails_changes_a_bit(machine, rng, weights):
     assert survived > count / 5 / 3
 
 
+VERBS = {
+    "gather": lambda source: source.gather(np.array([3, 1, 3])),
+    "take": lambda source: source.take(np.array([5])),
+    "labels": lambda source: source.labels(copy=True),
+    "allocate": lambda source: source.allocate("more", np.float32, 0, 3),
+    "write": lambda source: source.write("label", np.array([2]), np.array([1])),
+    "fill": lambda source: source.fill("label", np.zeros(20, int)),
+    "collect": lambda source: source.collect(lambda backend, chunk: chunk.X + 1),
+}
+
+
+@pytest.mark.parametrize("where", ["cuda", "cuda:0,cuda:1"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_full_device_is_told_in_our_words(machine, verb, where):
+    """Whichever allocation finds it full, of those that no routine of the backend makes, too."""
+    machine.devices = 2
+    source = open_source(Reader(), np.arange(40.0).reshape(20, 2), np.ones(20), where, reset=True)
+    source.allocate("label", np.int32, 0)
+    machine.allocations = 0
+    VERBS[verb](source)
+    count = machine.allocations  # none where a host array is the result
+    for number in range(count):
+        source.release("more")
+        machine.allocations, machine.fail = 0, {number}
+        with pytest.raises(DeviceMemoryError, match=r"bytes are (needed|free)"):
+            VERBS[verb](source)
+    machine.fail = set()
+    VERBS[verb](source)
+
+
 def test_seeding_survives_failed_allocations(machine, rng):
     X = blobs(rng, 1100, 3, np.float32)
     for init, step, k in ("k-means++", 7, 70), ("k-means||", 37, 3):
@@ -528,7 +559,7 @@ def test_the_standin_has_nothing_that_cupy_lacks():
 def test_cases_of_this_file_are_independent():
     """The stand-in leaves nothing behind."""
     assert not [name for name in sys.modules if name.startswith("gpuclust.backends.cuda")]
-    assert getattr(sys.modules.get("cupy"), "__version__", "") != "0"
+    assert getattr(sys.modules.get("cupy"), "__version__", "") != fakecupy.VERSION
 
 
 @pytest.mark.parametrize("when", [1, 4], ids=["first", "last"])

@@ -27,6 +27,7 @@ from gpuclust.backends import select
 from gpuclust.errors import NotFiniteError
 from gpuclust.validation import Reader, open_source
 
+from . import fakecupy
 from .conftest import fresh_choice
 from .order import Order
 from .runs import device_array
@@ -35,7 +36,7 @@ from .runs import device_array
 @pytest.fixture
 def devices(request, cuda):
     """The names of three pretended devices, whose streams are watched, or of two real ones, or of one twice."""
-    if cuda.__version__ != "0":
+    if cuda.__version__ != fakecupy.VERSION:
         return ["cuda:0", "cuda:0" if cuda.cuda.runtime.getDeviceCount() == 1 else "cuda:1"]
     request.getfixturevalue("three")
     return ["cuda:0", "cuda:1", "cuda:2"]

@@ -241,7 +241,7 @@ def test_distances_of_new_rows_are_those_that_training_rows_would_have():
     """A centre of two rows has followed both: new rows are sqrt(3) times as far from it in the mean."""
     model = KMeans(2, init=np.array([[1.0], [101]]), n_init=1, device="cpu").fit([[0.0], [2], [100], [102]])
     summary = summarize(model, np.array([[0.0], [2], [100], [102]]))
-    found = tally.Tally.of(summary)
+    found = tally.Tally.of(summary, np.ones(1, bool))
     found.add([np.array([1 + 0.99 * 3**0.5, 1 + 1.01 * 3**0.5])], np.zeros(2, int), np.array([0.99, 1.01]) * 3**0.5,
               np.arange(2))  # fmt: skip
     assert found.far == 1 and [row for row, _ in found.far_rows] == [1]
@@ -386,6 +386,18 @@ def test_rows_beyond_all_distances_are_json_too(trained, rng):
     report = compare((model, summary), draw(rng, 200) * 1e300)
     told = json.loads(json.dumps(report.as_dict(), allow_nan=False))
     assert told["verdict"] == "retrain" and told["far_rows"][0]["distance"] is None
+
+
+def test_columns_that_the_model_drops_raise_no_alarm(rng):
+    """Numbers of rows and dates are never like those of the training; they change no label."""
+    frame = pd.DataFrame({"x": rng.normal(size=900), "id": np.arange(900), "day": pd.date_range("2024-01-01", periods=900)})
+    model = make_pipeline(ColumnTransformer([("x", "passthrough", ["x"])]), KMeans(2, random_state=0, device="cpu"))
+    summary = summarize(model.fit(frame[:600]), frame[:600])
+    new = frame[600:].assign(id="none")
+    report, monitor = compare(model, new, summary=summary), DriftMonitor(model, summary)
+    assert report.verdict == "ok" and {each.feature for each in report.checks} == {None, "x"} and not report.unknown
+    monitor.add(new, model.predict(new), model.transform(new).min(axis=1))
+    assert [vars(each) for each in monitor.report().checks] == [vars(each) for each in report.checks]
 
 
 def test_what_cannot_be_compared_is_told(trained, mixed, rng):

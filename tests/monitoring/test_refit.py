@@ -6,15 +6,18 @@ import json
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import sklearn
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils.fixes import parse_version
 
 import gpuclust
 from gpuclust import DataError, KMeans, KMedians, MiniBatchKMeans, MiniBatchKMedians
 from gpuclust.monitoring import refit, summarize
-from gpuclust.preprocessing import StandardScaler
+from gpuclust.preprocessing import SimpleImputer, StandardScaler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEANS = np.array([[0.0, 0], [20, 0], [0, 20], [20, 20]])
@@ -109,6 +112,30 @@ def test_a_pipeline_keeps_its_preprocessing(piped):
     spread = frame["x"].std(ddof=0)
     np.testing.assert_allclose(report.table["shift"], report.moves["x"] / spread, rtol=0.05)
     assert model[-1].cluster_centers_ is not report.model[-1].cluster_centers_
+
+
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="its ColumnTransformer takes pandas only")
+@pytest.mark.parametrize("fitted_on", ["pandas", "polars"])
+@pytest.mark.parametrize("encoder", [OneHotEncoder, gpuclust.preprocessing.OneHotEncoder], ids=["scikit-learn", "own"])
+def test_nulls_of_other_frames_are_what_is_missing_in_those_of_pandas(encoder, fitted_on, rng):
+    frame = pd.DataFrame({"x": rng.normal(size=90), "n": rng.integers(0, 4, 90).astype(float), "c": rng.choice(["a", "b"], 90)})
+    frame.loc[::7, "x"] = frame.loc[::5, "n"] = frame.loc[::4, "c"] = np.nan
+    table = pl.from_pandas(frame).with_columns(pl.col("x").fill_nan(None), pl.col("n").fill_nan(None).cast(pl.Int64))
+    backed = frame.convert_dtypes(dtype_backend="pyarrow")
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    parts = ColumnTransformer([("n", numbers, ["x", "n"]), ("c", encoder(sparse_output=False), ["c"])])
+    model = make_pipeline(parts, KMeans(3, random_state=0, device="cpu"))
+    model.fit(frame if fitted_on == "pandas" else table)
+    for again in (False, True):
+        expected = refit(model, frame, refit_preprocessing=again)
+        for other in (table, table.to_arrow(), backed):
+            found = refit(model, other, refit_preprocessing=again)
+            np.testing.assert_array_equal(found.labels, expected.labels)
+            np.testing.assert_array_equal(found.model[-1].cluster_centers_, expected.model[-1].cluster_centers_)
+    bare = KMeans(2, random_state=0, device="cpu").fit(frame[["x", "n"]].fillna(0))
+    for other in (frame, table):
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            refit(bare, other[["x", "n"]])
 
 
 def test_or_has_it_fitted_again(piped):

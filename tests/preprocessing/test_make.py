@@ -98,6 +98,12 @@ def test_frames_of_other_libraries(df, frame):
     np.testing.assert_allclose(made.fit_transform(frame(df)), make_preprocessor(df).fit_transform(df))
 
 
+@pytest.mark.parametrize("backend", ["pyarrow", "numpy_nullable"])
+def test_frames_of_other_dtypes(df, backend):
+    backed = df.convert_dtypes(dtype_backend=backend)
+    np.testing.assert_allclose(make_preprocessor(backed).fit_transform(backed), make_preprocessor(df).fit_transform(df))
+
+
 def test_options_choose_the_steps(df):
     def steps(**how):
         number = parts(make_preprocessor(df, **how))["number"]

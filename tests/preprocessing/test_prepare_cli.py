@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sklearn
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils.fixes import parse_version
 from typer.testing import CliRunner
 
 from gpuclust import KMeans, load_model, save_model
@@ -24,6 +27,7 @@ from gpuclust.cli.frames import open_frames
 from gpuclust.cli.kept import kept
 from gpuclust.cli.tables import open_table
 from gpuclust.config import config_context
+from gpuclust.preprocessing import make_preprocessor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 N = 400
@@ -160,11 +164,15 @@ def test_prepared_rows_that_are_streamed_are_prepared_once(df, monkeypatch, tmp_
 
 
 def test_single_rows_with_weights_stay_single(df, monkeypatch, tmp_path):
+    """And their weights double: a third is no float32."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    df[["age", "income"]].fillna(0).astype(np.float32).assign(w=df["w"]).to_parquet("single.parquet")
+    df[["age", "income"]].fillna(0).astype(np.float32).assign(w=df["w"] / 3).to_parquet("single.parquet")
     how = ["single.parquet", "-k", 2, "--scale", "robust", "--weight", "w", "-q"]
     succeed("fit", *how, "--out", "one")
-    assert "prepared anew in every pass: weights are float64" in succeed("fit", *how, "--out", "two", "--memory", "20KB")
+    told = succeed("fit", *how, "--out", "two", "--memory", "20KB")
+    assert f"temporary file of {N * (2 * 4 + 8):,} bytes" in told
+    one, two = (json.loads(Path(name, "summary.json").read_text())["clusters"] for name in ("one", "two"))
+    assert [each["weight"] for each in one] == pytest.approx([each["weight"] for each in two], rel=1e-15)
     one, two = (load_model(f"{name}/model.gpuclust")[-1].cluster_centers_ for name in ("one", "two"))
     assert one.dtype == two.dtype == np.float32
     np.testing.assert_array_equal(labels("one/labels.parquet"), labels("two/labels.parquet"))
@@ -294,3 +302,48 @@ def test_text_of_digits_is_text_to_a_model_that_was_fitted_on_text(columns):
     for data in ("new.csv", "new.parquet"):
         succeed("predict", "model.gpuclust", data, *columns, "--out", "new-labels.parquet", "-q")
         np.testing.assert_array_equal(labels("new-labels.parquet"), [1, 2, 3, 0])
+
+
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="its ColumnTransformer takes pandas only")
+@pytest.mark.parametrize("memory", [[], ["--memory", "50KB"]], ids=["held", "streamed"])
+@pytest.mark.parametrize("kind", ["whole", "missing", "fractions", "ordered"])
+def test_numbers_that_are_categories_are_such_in_every_container(rng, kind, memory):
+    """Parquet has them as numbers; frames, tables and what was written of them are to give the same clusters."""
+    values, n = {"fractions": [1.5, 2.5, 30.0]}.get(kind, [30, 1, 2]), 600
+    codes = rng.integers(0 - (kind == "missing"), 3, n)
+    key = pd.Categorical.from_codes(codes, values, ordered=kind == "ordered")
+    frame = pd.DataFrame({"x": rng.normal(size=n), "key": key, "text": pd.Categorical.from_codes(codes, ["p", "q", "r"])})
+    frame.to_parquet("data.parquet", row_group_size=170, index=False)
+    pq.write_table(pa.table(frame).replace_schema_metadata(None), "bare.parquet", row_group_size=100)
+    tables = [frame, pa.table(frame), pq.read_table("data.parquet")]
+    made = [make_preprocessor(each, scale="standard").fit(each) for each in tables]
+    assert {"onehot": ["key", "text"]}.items() <= {name: names for name, _, names in made[2]["columns"].transformers}.items()
+    expected = made[0].transform(frame)
+    assert expected.shape[1] == 1 + 6 + 2 * (kind == "missing")
+    for preprocessor in made:
+        for each in tables:
+            np.testing.assert_array_equal(preprocessor.transform(each), expected)
+    for name in ("data", "bare"):
+        succeed("fit", f"{name}.parquet", "-k", 3, "--scale", "standard", "--out", name, "-q", *memory)
+        model = load_model(f"{name}/model.gpuclust")
+        for each in tables:
+            np.testing.assert_allclose(model[:-1].transform(each), expected, rtol=1e-12)
+            np.testing.assert_array_equal(model.predict(each), labels(f"{name}/labels.parquet"))
+        for data in ("data.parquet", "bare.parquet"):
+            succeed("predict", f"{name}/model.gpuclust", data, "--out", "new.parquet", "-q", *memory)
+            np.testing.assert_array_equal(labels("new.parquet"), labels(f"{name}/labels.parquet"))
+        assert any(column.startswith(f"key={values[1]}") for column in centers(f"{name}/centers.csv")[0])
+
+
+def test_a_model_of_numbers_takes_them_as_categories_too(rng):
+    frame = pd.DataFrame({"x": rng.normal(size=60), "key": rng.integers(0, 5, 60)})
+    frame.to_parquet("train.parquet", index=False)
+    frame.astype({"key": "category"}).to_parquet("new.parquet", index=False)
+    succeed("fit", "train.parquet", "-k", 3, "--scale", "robust", "--out", "out", "-q")
+    succeed("predict", "out/model.gpuclust", "new.parquet", "--out", "labels.parquet", "-q")
+    np.testing.assert_array_equal(labels("labels.parquet"), labels("out/labels.parquet"))
+    model = load_model("out/model.gpuclust")
+    np.testing.assert_array_equal(model.predict(frame.astype({"key": "category"})), labels("out/labels.parquet"))
+    succeed("drift", "out/model.gpuclust", "new.parquet", "-q")
+    succeed("refit", "out/model.gpuclust", "new.parquet", "--out", "again", "-q")
+    np.testing.assert_array_equal(labels("again/labels.parquet"), labels("out/labels.parquet"))

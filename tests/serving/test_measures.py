@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from gpuclust.serving.measures import Measures
+from gpuclust.serving.series import ModelSeries, remove_gauges, remove_left
 
 from .conftest import NEW
 
@@ -40,5 +43,63 @@ def test_the_text_is_prometheus(client):
 def test_clusters_without_a_count_yet_have_no_share():
     """A worker may have begun to count for a new model when another one is asked."""
     measures = Measures("ab")
-    measures._child(measures._clusters, "0", "ab")
+    measures._own.scored("0", 0)
     assert b'gpuclust_cluster_share{cluster="0",model="ab"} 0.0' in measures.text()
+
+
+def worker(monkeypatch, pid, model, folder):
+    """What a process counts: 2 rows of cluster 1, and drift of its number."""
+    monkeypatch.setattr("gpuclust.serving.series.os.getpid", lambda: pid)
+    series = ModelSeries(model, str(folder))
+    series.scored("1", 1)
+    series.scored("1", 1)
+    series.drifted({("far", model): float(pid)})
+    return series
+
+
+def told(folder):
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder))
+    return sorted(line for line in generate_latest(registry).decode().splitlines() if line[0] != "#")
+
+
+def test_series_go_with_their_model(monkeypatch, tmp_path):
+    """Those of workers that are no more, too; what they counted of the present model stays."""
+    old, two, gone = (worker(monkeypatch, pid, "a", tmp_path) for pid in (1, 2, 3))
+    assert told(tmp_path) == [
+        'gpuclust_cluster_rows_total{cluster="1",model="a"} 6.0', 'gpuclust_drift{check="far",feature="a"} 3.0'
+    ]
+    remove_gauges(str(tmp_path), 3)
+    assert told(tmp_path)[1] == 'gpuclust_drift{check="far",feature="a"} 2.0'
+    remove_left(str(tmp_path), "a", {1, 2})
+    assert told(tmp_path)[0].endswith("6.0")
+    old.close()
+    one = worker(monkeypatch, 1, "b", tmp_path)
+    remove_left(str(tmp_path), "b", {1, 2})
+    assert told(tmp_path) == [
+        'gpuclust_cluster_rows_total{cluster="1",model="a"} 2.0', 'gpuclust_cluster_rows_total{cluster="1",model="b"} 2.0',
+        'gpuclust_drift{check="far",feature="a"} 2.0', 'gpuclust_drift{check="far",feature="b"} 1.0',
+    ]  # fmt: skip
+    for each in (one, two, gone):
+        each.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fork_counts_in_files_of_its_own(monkeypatch, tmp_path):
+    series = worker(monkeypatch, 1, "a", tmp_path)
+    monkeypatch.setattr("gpuclust.serving.series.os.getpid", lambda: 2)
+    series.scored("1", 5)
+    assert 'gpuclust_cluster_rows_total{cluster="1",model="a"} 7.0' in told(tmp_path) and len(list(tmp_path.iterdir())) == 4
+    series.close()
+
+
+def test_another_model_begins_anew(monkeypatch):
+    measures = Measures("a" * 20)
+    for model in ("b" * 20, "c" * 20):
+        measures.scored(np.array([0, 0, 2]), 3, "a" * 20)
+        measures.drifted(2, {("missing", "old"): 1.0})
+        measures.renewed(model, None)
+        measures.scored(np.array([1]), 3, "a" * 20)  # a batch that was under way
+    text = measures.text().decode()
+    assert "_cluster_rows_total{" not in text and "gpuclust_drift{" not in text and "gpuclust_drift_verdict 0.0" in text
+    assert "gpuclust_rows_total 8.0" in text

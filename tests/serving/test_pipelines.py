@@ -70,6 +70,9 @@ def test_categories_that_are_numbers(serving, categorical):
     assert client.predict(rows)["labels"] == model.predict(table.fillna({"kids": 1.0})).tolist()
     alone = [client.predict([row], distances=True)["distances"][0] for row in rows[:3]]
     assert alone == client.predict([*rows[:3], rows[0] | {"city": "Rome"}], distances=True)["distances"][:3]
+    expected = model.predict(table).tolist()
+    for each in (pa.table(table), pa.table(table.astype({"city": int})), pa.table(table.astype({"kids": "category"}))):
+        assert read_arrow(client.bulk(arrow(each), ARROW))["labels"].to_pylist() == expected
 
 
 def test_arrow_with_text(serving, people):
@@ -123,6 +126,50 @@ def test_what_such_a_model_cannot_take(serving, people):
     features = {each["name"]: each for each in client.get("/v1/model").json()["features"]}
     assert features["city"]["type"] == "category" and set(features["city"]["categories"]) == {"Oslo", "Rome", "Kiew"}
     assert features["kids"]["missing_allowed"] and features["age"]["type"] == "number"
+
+
+ODD = ["x", "", True, None, 2, 1e300, [1, "2"], {"a": []}, "NaN"]  # what no column of numbers may hold
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["names", "none"])
+@pytest.mark.parametrize("scaled", [True, False], ids=["scaled", "categories"])
+def test_columns_that_the_model_drops_may_hold_anything(serving, people, named, scaled):
+    """As they may in files."""
+    table = PEOPLE.assign(note="x") if named else PEOPLE.assign(note="x").to_numpy(object)
+    where = {name: name if named else at for at, name in enumerate([*PEOPLE.columns, "note"])}
+    parts = [("numbers", RobustScaler(), [where["age"], where["income"]])]
+    if not scaled:
+        encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        parts.append(("city", encoder, [where["city"]]))
+    model = make_pipeline(ColumnTransformer(parts), KMeans(3, random_state=0, device="cpu")).fit(table)
+    client, rows = serving(model), [ROWS[at % 2] | {"note": odd} for at, odd in enumerate(ODD)]
+    rows = [row | {"kids": odd} for row, odd in zip(rows, ODD[::-1], strict=True)]
+    listed = [[row[name] for name in where] for row in rows]
+    given = pd.DataFrame(rows) if named else pd.DataFrame(rows)[list(where)].to_numpy(object)
+    expected = model.transform(given).tolist()
+    assert client.predict(listed, distances=True)["distances"] == expected
+    assert client.predict(rows, distances=True)["distances"] == expected if named else True
+    numbers = [[1.0 if name in ("kids", "note") else row[name] for name in where] for row in rows]
+    assert client.predict(numbers, distances=True)["distances"] == expected
+    columns = {name: pa.array([row[name] for row in rows]) for name in ("age", "income", "city")}
+    for odd in (pa.array(["x"] * 9), pa.array(["x"] * 9).dictionary_encode(), pa.array([[1], None, [2]] * 3), pa.nulls(9),
+                pa.array([True, None, False] * 3), pa.array([10**17, None, -1] * 3, pa.timestamp("us", "No/Place"))):  # fmt: skip
+        sent = pa.table({name: columns.get(name, odd) for name in where})
+        assert read_arrow(client.bulk(arrow(sent), ARROW))["labels"].to_pylist() == model.predict(given).tolist()
+    features = {each["name"]: each["type"] for each in client.get("/v1/model").json()["features"]}
+    assert list(features.values()) == ["number", "number", "unused", "unused" if scaled else "category", "unused"]
+    if scaled:
+        sent = np.array([[row["age"], row["income"], np.inf, np.nan, 1] for row in rows])
+        assert np.load(io.BytesIO(client.bulk(npy(sent), NPY).content))["labels"].tolist() == model.predict(given).tolist()
+
+
+def test_a_column_that_is_dropped_late_must_hold_what_the_steps_before_take(serving):
+    model = make_pipeline(
+        SimpleImputer(), RobustScaler(), ColumnTransformer([("x", "passthrough", [0])]), KMeans(2, device="cpu")
+    ).fit(X)
+    client = serving(model)
+    assert client.predict([[1, None, 2]])["labels"] == [model.predict([[1.0, np.nan, 2]])[0]]
+    refused(client.post("/v1/predict", json={"rows": [[1, "x", 2]]}), 422, "'x1' must be a number, not text ('x')")
 
 
 @pytest.mark.parametrize("sign", [None, np.nan], ids=["None", "NaN"])

@@ -1,0 +1,104 @@
+"""Columns of frames: what they are taken for, and what is said of those that are no numbers."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler as SklearnScaler
+
+from gpuclust import DataError, KMeans, stream
+from gpuclust.models import Given
+from gpuclust.preprocessing import StandardScaler
+from gpuclust.preprocessing.chunked import numbers
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_a_null_behind_a_dictionary_is_no_number():
+    """NumPy would be given the dictionary's first value there."""
+    keys = pa.array([5.0, 7.0, None, 5.0]).dictionary_encode()
+    model = KMeans(2, random_state=0, device="cpu")
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(pa.table({"a": keys}))
+    found = model.fit(pa.table({"a": keys.drop_null()})).labels_
+    np.testing.assert_array_equal(found, model.fit([[5.0], [7], [5]]).labels_)
+
+
+DAYS = pd.date_range("2024-02-03", periods=3)
+ODD = {
+    "text": (["1", "2", "two"], "could not convert string to float: column 'odd' .* has the text 'two'"),
+    "bytes": ([b"1", None, b"\xfftwo"], r"could not convert string to float: column 'odd' .* bytes b'\\xfftwo'.* Decode"),
+    "dates": (DAYS, r"Column 'odd' holds dates or times \(datetime64.*weekday"),
+    "zoned": (DAYS.tz_localize("UTC"), r"Column 'odd' holds dates or times \("),
+    "days": ([None, *DAYS.date[:2]], r"Column 'odd' holds dates or times \("),
+    "hours": ([dt.time(3)] * 3, r"Column 'odd' holds dates or times \("),
+    "durations": (DAYS - DAYS[0], r"Column 'odd' holds durations \(timedelta64.*seconds"),
+    "complex": (np.arange(3) * 1j, r"Complex data not supported: column 'odd' .* \(complex128\)\. .*numpy.imag"),
+    "lists": ([[1], [2], [3]], "Column 'odd' must hold numbers, but has a value of type (list|ndarray)"),
+    "sets": ([{1}, {2}, {"{a}"}], "Column 'odd' must hold numbers, but has a value of type set"),
+}  # fmt: skip
+KINDS = {"pandas": lambda df: df, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("odd", ODD)
+def test_columns_of_no_numbers_are_told_with_what_to_do(kind, odd):
+    """Dates of all libraries: some hand them over as microseconds since 1970, beside which nothing else counts."""
+    if kind != "pandas" and odd in ("complex", "sets"):
+        pytest.skip("it has no such columns")
+    values, words = ODD[odd]
+    frame = KINDS[kind](pd.DataFrame({"x": [1.0, np.nan, 3.0], "odd": values}))
+    fitted = StandardScaler().fit(pd.DataFrame({"x": [1.0, 2], "odd": [1.0, 2]}))
+    for work in (KMeans(2, device="cpu").fit, StandardScaler().fit, fitted.transform):
+        with pytest.raises(DataError, match=words):
+            work(frame)
+    with pytest.raises((DataError, NotFittedError)):
+        StandardScaler().transform(frame)
+    if kind == "pandas":
+        alone = frame[["odd"]]
+        with pytest.raises(DataError, match=words):
+            KMeans(2, device="cpu").fit(alone)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_columns_that_a_pipeline_takes_for_numbers(odd):
+    """Those that it drops may hold anything."""
+    values, words = ODD[odd]
+    good = pd.DataFrame({"x": [1.0, 2.0, 3.0], "odd": [1.0, 2, 3], "more": "x"})
+    parts = ColumnTransformer([("n", SklearnScaler(), ["x", "odd"])])
+    model = make_pipeline(parts, KMeans(2, device="cpu")).fit(good)
+    with pytest.raises(DataError, match=words):
+        Given(model).preprocessed(good.assign(odd=values))
+    Given(model).preprocessed(good.assign(more=values))
+    if odd not in ("dates", "durations", "complex"):
+        with pytest.raises(DataError, match=words):
+            numbers(lambda: iter([good.assign(odd=values)]), ["x", "odd"]).open()
+
+
+def test_columns_of_objects_that_are_numbers():
+    from decimal import Decimal
+
+    frame = pd.DataFrame({"a": [Decimal("1.5"), 2, "3"], "b": pd.Series([True, 2.5, np.int8(3)], dtype=object)})
+    np.testing.assert_array_equal(
+        KMeans(3, init=np.eye(3, 2), n_init=1, device="cpu").fit(frame).labels_,
+        KMeans(3, init=np.eye(3, 2), n_init=1, device="cpu").fit([[1.5, 1], [2, 2.5], [3, 3]]).labels_,
+    )
+    with pytest.raises(ValueError, match="NaN"):
+        KMeans(2, device="cpu").fit(pd.DataFrame({"a": [None, Decimal(1), 2.0]}))
+
+
+@pytest.mark.parametrize("values", [[1.7e308, -1.7e308, 0.0], [1.7e308, 1.6e308, 1.0]])
+def test_values_that_float64_cannot_add_up_are_not_called_infinite(values):
+    rows = np.stack([np.arange(3.0), values], axis=1)
+    with pytest.raises(ValueError, match=r"values from .* to 1\.7e\+308 in feature 1, whose sum float64 cannot hold"):
+        KMeans(2, device="cpu").fit(rows)
+    with pytest.raises(ValueError, match="NaN or infinity: feature 0"):
+        KMeans(2, device="cpu").fit(stream([np.where(rows == 2, np.nan, rows)]))
