@@ -10,6 +10,8 @@ from gpuclust.backends import select
 
 from . import emulator, fakecupy
 
+GPU = pytest.param("gpu", marks=pytest.mark.gpu)
+
 
 def fresh_choice():
     """Forget which devices were found unusable, and that it was told."""
@@ -47,7 +49,7 @@ def real_cupy():
     return cupy
 
 
-@pytest.fixture(params=["standin", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["standin", GPU])
 def cuda(request):
     """The module that is `cupy` for the backend: the stand-in, or CuPy on a real device."""
     if request.param == "standin":
@@ -65,3 +67,31 @@ def small_tiles(cuda, monkeypatch):
     from gpuclust.backends import cuda_memory
 
     monkeypatch.setattr(cuda_memory, "TILE_BYTES", 30_000)
+
+
+@pytest.fixture
+def fenced(machine):
+    """The emulator, where an access outside an array fails."""
+    machine.fenced = True
+    return machine
+
+
+def place(request):
+    """The emulator under the schedule that is asked for, or a GPU."""
+    if request.param == "gpu":
+        real_cupy()
+        with fakecupy.as_cupy(sys.modules, None):
+            yield
+    else:
+        request.getfixturevalue("fenced").schedule = request.param
+        yield
+
+
+@pytest.fixture(params=["shuffled", GPU])
+def device(request):
+    yield from place(request)
+
+
+@pytest.fixture(params=[*emulator.SCHEDULES, GPU])
+def schedule(request):
+    yield from place(request)

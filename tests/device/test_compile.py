@@ -13,12 +13,13 @@ from . import fakecupy
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120"]  # as `target` names them
 FILES = [
-    "candidates", "costs", "few", "hopper", "medians", "moves", "nearest", "ranks", "scan", "seeds", "settled",
+    "candidates", "costs", "few", "hopper", "medians", "moves", "nearest", "ranks", "samples", "scan", "seeds", "settled",
     "silhouette", "solve", "tensor", "totals", "trials",
 ]  # fmt: skip
 ONLY = {"hopper": ["sm_90a"]}
-REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 384
-    "score": 128, "narrow": 128, "try": 128, "row": 128, "refine": 128, "locate": 128, "sum": 80, "add": 80, "hopper.score": 168,
+REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 640; one of 384
+    "score": 128, "narrow": 128, "try": 128, "row": 128, "refine": 128, "locate": 128, "sum": 80, "add": 80,
+    "collect": 96, "hopper.score": 168,
 }  # fmt: skip
 MOST = 64  # of the others: four
 SPILLS = {("nearest.score", "sm_100"): 180}  # bytes stored and loaded, among the 544 instructions of its inner loop
@@ -29,7 +30,9 @@ OPCODES = {  # how often at least
     "candidates.narrow_64": {"HMMA.16816.F32": 16, "LDSM.16.M88.4": 6, "LDGSTS": 8},
     "hopper.score": {"USETMAXREG": 2, "HGMMA.64x128x16.F32": 8, "UBLKCP": 1, "SYNCS": 8},
     "moves.sum_moves_f32": {"REDG.E.ADD.F64": 4},
-    "medians.count_digits_f32": {"ATOMS.POPC.INC": 1, "REDG.E.ADD": 1},
+    "medians.count_digits_f32": {"ATOMS.POPC.INC": 1, "ATOMG.E.ADD": 2, "ATOMG.E.EXCH": 1},
+    "samples.guess_f32": {"ATOMS.POPC.INC": 1, "LDG": 16},
+    "samples.collect_f32": {"ATOMS.POPC.INC": 1, "LDG": 16, "STS": 16},
 }
 
 

@@ -4,7 +4,6 @@ planted in them are found."""
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -15,44 +14,13 @@ from laws.oracle import direct_costs, direct_labels
 from gpuclust.backends.frame import Frame
 from gpuclust.backends.metric import Metric
 
-from . import emulator, fakecupy
-from .conftest import real_cupy
+from . import emulator
+from .middles import check_middles, exercise_medians, limited
 from .runs import with_square
 from .seeds import check_choice, check_seeds, exercise_seeds, rows_to_seed
 
 METRICS = [Metric.EUCLIDEAN, Metric.MANHATTAN]
 SHAPES = [(1, 1, 1), (127, 127, 15), (128, 128, 16), (129, 129, 17), (261, 131, 33), (70, 3, 2), (67, 257, 5), (40, 7, 97)]
-
-
-GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-
-
-@pytest.fixture
-def fenced(machine):
-    """The emulator, where an access outside an array fails."""
-    machine.fenced = True
-    return machine
-
-
-def place(request):
-    """The emulator under the schedule that is asked for, or a GPU."""
-    if request.param == "gpu":
-        real_cupy()
-        with fakecupy.as_cupy(sys.modules, None):
-            yield
-    else:
-        request.getfixturevalue("fenced").schedule = request.param
-        yield
-
-
-@pytest.fixture(params=["shuffled", GPU])
-def device(request):
-    yield from place(request)
-
-
-@pytest.fixture(params=[*emulator.SCHEDULES, GPU])
-def schedule(request):
-    yield from place(request)
 
 
 @pytest.fixture
@@ -482,44 +450,6 @@ def test_means_are_those_of_the_cpu(rng, shape):
     check_means(rng, *shape)
 
 
-def medians_of(X, label, wanted):
-    from gpuclust.backends import cuda_medians, cuda_memory
-
-    out = cuda_memory.send(np.zeros((2, len(wanted), X.shape[1])))
-    cuda_medians.middles(cuda_memory.send(X), cuda_memory.send(label), cuda_memory.send(wanted), out)
-    return out.get()
-
-
-@pytest.mark.usefixtures("schedule")
-@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 3), (300, 3, 33), (257, 40, 2), (130, 2, 65)], ids=str)
-def test_middle_values(rng, shape, dtype, monkeypatch):
-    from gpuclust.backends import cuda_medians, cuda_memory
-
-    monkeypatch.setattr(cuda_medians, "ITEM_ROWS", 50)
-    monkeypatch.setattr(cuda_memory, "TILE_BYTES", 1 << 18)  # a few clusters
-    n, k, d = shape
-    for kind in ("normal", "few values", "extremes", "zeros"):
-        X = rng.normal(size=(n, d)).astype(dtype)
-        if kind == "few values":
-            X = np.round(X).astype(dtype)
-        elif kind == "extremes":
-            info = np.finfo(dtype)
-            X = rng.choice([info.max, -info.max, info.tiny, -info.smallest_subnormal, 1, -1], (n, d)).astype(dtype)
-        elif kind == "zeros":
-            X = rng.choice([0.0, -0.0, 1.0], (n, d)).astype(dtype)
-        label = rng.integers(0, k, n).astype(np.int32)
-        check_middles(X, label, rng.random(k) < 0.8)
-
-
-def check_middles(X, label, wanted):
-    one, two = medians_of(X, label, wanted)
-    for j in range(len(wanted)):
-        rows = np.sort(X[label == j], axis=0)
-        if not wanted[j] or not len(rows):
-            rows = np.full((1, X.shape[1]), np.nan)
-        np.testing.assert_array_equal((one[j], two[j]), (rows[(len(rows) - 1) // 2], rows[len(rows) // 2]))
-
-
 def trials_of(X, weight, cost, known, trial, frame, grid, start):
     """Potentials by block, the largest costs, the costs left, and the first rows' potentials."""
     from gpuclust.backends import cuda_memory, cuda_seeding
@@ -628,9 +558,10 @@ def test_more_features_than_a_grid_has_blocks(rng, fenced, monkeypatch):
     for d in (64, 161):
         X = rng.normal(size=(60, d)).astype(np.float32)
         check_sums(X, None, label, np.full_like(label, -1), 3, 2, 12.0)
+        limited(sample=20, room=60)
         check_middles(X, label, np.ones(3, bool))
         check_scan(rng, 60, d, np.float32)
-    names = {"sum_moves_f32", "count_digits_f32", "find_next_f32"}
+    names = {"sum_moves_f32", "guess_f32", "collect_f32", "count_digits_f32", "find_next_f32"}
     shared = [grid for name, grid in zip(fenced.launches, fenced.grids, strict=True) if name in names]
     assert len(shared) > 9 and max(grid[1] for grid in shared) == 2
 
@@ -649,8 +580,12 @@ def test_launches_of_more_than_two_million_features(monkeypatch):
     sums = cuda_memory.send(np.zeros((1, 1, d + 1)))
     cuda_moves.add_sums(cuda_moves.Groups(ones, ones, ones, ones), X, None, sums[0], sums)
     cuda_sums.scan(X, None, np.zeros(d))
-    cuda_medians._select(X, (ones, ones, ones, ones), 0, 1, sums[0, :, :d], sums[0, :, :d])
-    assert {"moves.sum_moves_f32", "scan.scan_f32", "medians.count_digits_f32", "medians.find_next_f32"} <= set(grids)
+    monkeypatch.setattr(cuda_medians, "LANES", 32)
+    rows, plan = cuda_medians.Slots(ones, ones, ones, ones), cuda_medians.Plan(0, 0, 1, 1, 1)
+    wide = cuda_medians.Features(0, -(-d // 32), None, 0, 32)
+    cuda_medians._select(X, rows, plan, wide, 0, cuda_memory.send(np.zeros((2, 1, d))))
+    names = ("samples.guess", "samples.collect", "medians.count_digits", "medians.find_next")
+    assert {"moves.sum_moves_f32", "scan.scan_f32", *(f"{name}_f32" for name in names)} <= set(grids)
     assert all(grid[1] <= 65_535 for grid in grids.values() if isinstance(grid, tuple))
 
 
@@ -791,17 +726,24 @@ FAULTS = {
     "entries behind the last one": ("moves", "first + SPAN < entries ? first + SPAN : entries", "first + SPAN"),
     "higher levels": ("moves", "low + b == 0)", "b == 0)"),
     "columns behind the last one": ("moves", "if (column > d) return;", "if (column > d + 31) return;"),
-    "counts not yet cleared": ("medians", "own[bin] = 0;\n        __syncthreads();", "own[bin] = 0;"),
-    "counts not yet complete": ("medians", "        __syncthreads();\n        for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)\n            if", "        for (int bin = threadIdx.x; bin < BINS * LANES; bin += blockDim.x)\n            if"),
-    "counts not cleared": ("medians", "own[bin] = 0;", ""),
-    "the rank's digit": ("medians", "count[q] <= left", "count[q] < left"),
-    "negative values": ("medians", "return bits & 0x80000000u ? ~bits : bits | 0x80000000u;", "return bits;"),
-    "bins of a later step": ("medians", "digit = first + q;", "digit = q;"),
+    "counts not yet complete": ("medians", "        __syncthreads();\n        uint32_t* all", "        uint32_t* all"),
     "the upper middle": ("medians", "if (key > low && key < least)", "if (key >= low && key < least)"),
-    "features of the last group": ("medians", "f < d && first < item.end;", "first < item.end;"),
-    "items of clusters before the first slot": ("medians", "number += s.from ? s.items[s.from - 1] : 0;", ""),
-    "a cluster's later items": ("medians", "(number - (low ? s.items[low - 1] : 0)) * s.size", "number * 0"),
-    "counts of the digit before": ("medians", "own[e] = 0;", ";"),
+    "items of the digit before": ("medians", "if (threadIdx.x == 0) open[1 + place] = 0;", ""),
+    "the last item to count": ("medians", "own[BINS * LANES] + 1 == item.parts", "own[BINS * LANES] == 0"),
+    "values that were kept": ("medians", "slab ? slab[e * pitch] : ", ""),
+    "negative values": ("medians.cuh", "return bits & 0x80000000u ? ~bits : bits | 0x80000000u;", "return bits;"),
+    "items of clusters before the first slot": ("medians.cuh", "number += s.from ? s.items[s.from - 1] : 0;", ""),
+    "a cluster's later items": ("medians.cuh", "(number - before) * size", "number * 0"),
+    "samples: counts not yet complete": ("samples", "        }\n        __syncthreads();\n#pragma unroll 1\n        for (int part", "        }\n#pragma unroll 1\n        for (int part"),
+    "samples: sums not yet complete": ("samples", "        }\n        __syncthreads();\n        int part = 0", "        }\n        int part = 0"),
+    "samples: the only one left": ("samples", "        __syncthreads();\n        found.key", "        found.key"),
+    "samples: the upper middle": ("samples", "if (found.rank + 1 >= found.same) other = least;", ""),
+    "samples: brackets that miss": ("samples", "one < below || two >= within", "two >= within"),
+    "samples: values for which there was no room": ("samples", "!where.missed && kept <= room", "!where.missed"),
+    "samples: values equal to the ends": ("samples", "above += value > low;", "above += value >= low;"),
+    "samples: the next rows": ("samples", "const int64_t later = first + step + lane;", "const int64_t later = first + AHEAD + lane;"),
+    "samples: an item not yet read": ("samples", "        __syncthreads();\n        const uint32_t kept", "        const uint32_t kept"),
+    "samples: the rank among what is kept": ("samples", "job.rank()[pair] = (count - 1) / 2 - upto;", "job.rank()[pair] = (count - 1) / 2;"),
     "rows not yet staged": ("trials.cuh", "        }\n        __syncthreads();\n", "        }\n"),
     "rows staged over others": ("trials.cuh", "        __syncthreads();\n        for (int e", "        for (int e"),
     "rows of two blocks": ("trials.cuh", "if (same) share += other;", "share += other;"),
@@ -843,7 +785,7 @@ FEW = [(130, 47, 40), (300, 5, 33), (261, 33, 70), (300, 47, 2)]  # centres
 
 def exercise(machine, rng, where):
     """What the kernels of a file do, in a few shapes, each under another schedule and on another GPU."""
-    from gpuclust.backends import cuda_kernels, cuda_medians, cuda_memory
+    from gpuclust.backends import cuda_kernels
 
     cases = FEW if where == "few" else CASES
     for machine.schedule, (n, k, d), gpu in zip(emulator.SCHEDULES, cases, GPUS, strict=True):
@@ -885,9 +827,8 @@ def exercise(machine, rng, where):
             now = rng.integers(0, 2, 5000).astype(np.int32)
             check_sums(rng.normal(size=(5000, 1)).astype(np.float32), None, now, np.full_like(now, -1), 2, 1, 0.0)
             check_sums(X, rng.uniform(0, 3, n), label, old, k, levels=6, step=12.0)
-        elif where == "medians":
-            cuda_medians.ITEM_ROWS, cuda_memory.TILE_BYTES = 50, 1 << 18
-            check_middles(X, np.minimum(label // 30, k - 2), np.ones(k, bool))
+        elif where in ("medians", "medians.cuh", "samples"):
+            exercise_medians(rng, d)
         elif where == "seeds":
             exercise_seeds(rng, METRICS[:1])
         elif where == "silhouette":
@@ -909,7 +850,8 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
 
     where, right, wrong = FAULTS[fault]
     sound = cuda_kernels.source
-    assert right in sound({"common.cuh": "costs", "tensor.cuh": "hopper", "products.cuh": "tensor", "bounds.cuh": "few", "trials.cuh": "trials"}.get(where, where))
+    files = {"common": "costs", "tensor": "hopper", "products": "tensor", "bounds": "few", "medians": "medians", "trials": "trials"}
+    assert right in sound(files[where.removesuffix(".cuh")] if where.endswith("cuh") else where)
 
     def broken(file):
         return sound(file).replace(right, wrong) if where == file or where.endswith("cuh") else sound(file)
@@ -939,7 +881,8 @@ def test_sizes_are_the_same_in_both_languages(machine):
     for path in cuda_kernels.SOURCES.glob("*.cu*"):
         for name, value in re.findall(r"^#define (\w+) +(\d+)(?= *(?://.*)?$)", path.read_text(), re.MULTILINE):
             defined[path.stem, name] = int(value)
-    del defined["seeds", "EACH"], defined["moves", "LEVELS"], defined["medians", "AHEAD"], defined["medians", "ASKED"]  # of no concern to the host
+    for name in (("seeds", "EACH"), ("moves", "LEVELS"), ("medians", "AHEAD"), ("samples", "PARTS")):  # of no concern to the host
+        del defined[name]
     ours = {
         ("nearest", "TILE"): cuda_labels.TILE,
         ("nearest", "DEEP"): cuda_labels.DEEP,
@@ -947,6 +890,9 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("moves", "ROWS"): cuda_moves.ROWS,
         ("medians", "BINS"): cuda_medians.BINS,
         ("medians", "LANES"): cuda_medians.LANES,
+        ("samples", "WORK"): cuda_medians.WORK,
+        ("samples", "GUESSERS"): cuda_medians.GUESSERS,
+        ("samples", "COLLECTORS"): cuda_medians.COLLECTORS,
         ("scan", "LANES"): cuda_sums.LANES,
         ("scan", "FIELDS"): cuda_sums.FIELDS,
         ("totals", "LIMBS"): cuda_sums.LIMBS,

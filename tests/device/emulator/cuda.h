@@ -343,6 +343,9 @@ inline T atomicAdd(T* at, T value) { T old = *at; *at = old + value; return old;
 template <class T>
 inline T atomicMax(T* at, T value) { T old = *at; *at = std::max(old, value); return old; }
 template <class T>
+inline T atomicExch(T* at, T value) { T old = *at; *at = value; return old; }
+inline void __threadfence() {}
+template <class T>
 inline T atomicMin(T* at, T value) { T old = *at; *at = std::min(old, value); return old; }
 
 inline uint32_t __float_as_uint(float x) { uint32_t out; memcpy(&out, &x, 4); return out; }
