@@ -10,7 +10,7 @@ import numpy as np
 
 from .base import Chunk
 from .cuda_kernels import WARPS, address, blocks_of, launch
-from .cuda_labels import kind
+from .cuda_labels import DEPTH, ROWS, kind
 from .cuda_later import Record, once
 from .cuda_memory import send, tiles
 from .frame import Frame
@@ -19,7 +19,6 @@ from .statistics import Array, Potentials, Top, merged
 
 WIDTHS: Final = (4, 12)  # centres that a kernel of `trials.cu` takes at once
 SEED_WIDTHS: Final = {4: (9, 12), 8: (12,)}  # and of `seeds.cu`, by the bytes of a value
-STAGED: Final = 16  # features
 CHOOSERS: Final = 512  # threads that choose among trials
 STATE: Final = 7  # numbers that the kernels of `seeds.cu` hand on: 4 integers and 3 floats, the last 1 / grid
 
@@ -66,7 +65,7 @@ def plus_plus(chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.
     begin[1] = index[0] = first
     begin.view(np.float64)[-1] = 1.0 / grid_of(frame.mass * frame.largest)
     state, index, drawn = send(begin), send(index), send(shares)
-    weight, cost, shared = address(chunk.weight), chunk.rows["cost"], 32 * WARPS * (STAGED + 1) * X.dtype.itemsize
+    weight, cost, shared = address(chunk.weight), chunk.rows["cost"], ROWS * (DEPTH + 1) * X.dtype.itemsize
 
     given, left = (X, n, d, frame.scale, weight), (cost, blocks, largest, state)
 
@@ -80,7 +79,7 @@ def plus_plus(chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.
         for part, at in enumerate(range(0, columns, width - 1)):
             tried = (centers[part], int(part == 0), min(width - 1, columns - at), count)
             out = (cost, blocks[at:], largest[at:], state)
-            launch(f"seeds.try_next_{form}_{width}", -(-n // (32 * WARPS)), (*given, *tried, *out), shared=shared)
+            launch(f"seeds.try_next_{form}_{width}", -(-n // ROWS), (*given, *tried, *out), shared=shared)
 
     attempt(1, 0)
     for step in range(k):
@@ -105,8 +104,8 @@ def _launch(name: str, chunk: Chunk, frame: Frame, centers: Array, known: np.nda
     """A kernel of `trials.cu` on all rows."""
     X = chunk.X
     args = (X, *X.shape, frame.scale, centers, int(known is not None), *last)
-    shared = 32 * WARPS * (STAGED + 1) * X.dtype.itemsize
-    launch(f"trials.{name.format(kind(frame.metric, X.dtype))}", -(-len(X) // (32 * WARPS)), args, shared=shared)
+    shared = ROWS * (DEPTH + 1) * X.dtype.itemsize
+    launch(f"trials.{name.format(kind(frame.metric, X.dtype))}", -(-len(X) // ROWS), args, shared=shared)
 
 
 def top(chunk: Chunk, key: Array, start: int, size: int) -> Top:

@@ -666,14 +666,14 @@ FAULTS = {
     "the rows listed": ("bounds.cuh", "label[list[i]] = at;", "label[i] = at;"),
     "the rows listed, read": ("nearest", "(i < count ? list[i] : 0)", "(i < count ? i : 0)"),
     "few centres, and one behind the last": ("few", "first + j < k ? sum[j] : INFINITY", "sum[j]"),
-    "few centres: rows not yet staged": ("few", "                }\n                __syncthreads();\n", "                }\n"),
-    "few centres: rows staged over others": ("few", "                __syncthreads();\n                for (int e", "                for (int e"),
-    "few centres: staged rows behind the last one": ("few", "if (f < deep && row0 + r < n)", "if (f < deep)"),
+    "few centres: rows not yet staged": ("few", "                    });\n                __syncthreads();\n", "                    });\n"),
+    "few centres: rows staged over others": ("few", "                __syncthreads();\n                if (d", "                if (d"),
     "few centres: the second best forgotten": ("few", "two = less ? one : fminf(two, value);", "two = less ? two : fminf(two, value);"),
     "few centres: the number of a later one": ("few", "at = less ? first + j : at;", "at = less ? j : at;"),
-    "costs of rows not yet staged": ("costs", "            }\n            __syncthreads();\n", "            }\n"),
-    "costs of rows staged over others": ("costs", "            __syncthreads();\n            for (int e", "            for (int e"),
-    "costs of staged rows behind the last one": ("costs", "if (f < deep && row0 + r < n)", "if (f < deep)"),
+    "few centres: rows staged once": ("few", "if (d > DEPTH || first == 0)", "if (first == 0)"),
+    "features of the next row": ("staged.cuh", "put(e / width, e % width)", "put(e / width, e % DEPTH)"),
+    "costs of rows not yet staged": ("costs", "return x; });\n            __syncthreads();\n", "return x; });\n"),
+    "costs of rows staged over others": ("costs", "            __syncthreads();\n            stage_rows", "            stage_rows"),
     "bounds that are worn": ("settled", "> apart[own]", "> 0.0f"),
     "ways of others forgotten": ("bounds.cuh", "fmaxf(kept - way * UP, 0.0f)", "fmaxf(kept, 0.0f)"),
     "ways of others counted twice": ("bounds.cuh", "(fmaxf(bound, 0.0f) + way * DOWN)", "(fmaxf(bound, 0.0f) + 3.0f * way)"),
@@ -744,15 +744,14 @@ FAULTS = {
     "samples: the next rows": ("samples", "const int64_t later = first + step + lane;", "const int64_t later = first + AHEAD + lane;"),
     "samples: an item not yet read": ("samples", "        __syncthreads();\n        const uint32_t kept", "        const uint32_t kept"),
     "samples: the rank among what is kept": ("samples", "job.rank()[pair] = (count - 1) / 2 - upto;", "job.rank()[pair] = (count - 1) / 2;"),
-    "rows not yet staged": ("trials.cuh", "        }\n        __syncthreads();\n", "        }\n"),
-    "rows staged over others": ("trials.cuh", "        __syncthreads();\n        for (int e", "        for (int e"),
+    "rows not yet staged": ("trials.cuh", "x * scale; });\n        __syncthreads();\n", "x * scale; });\n"),
+    "rows staged over others": ("trials.cuh", "        __syncthreads();\n        stage_rows", "        stage_rows"),
     "rows of two blocks": ("trials.cuh", "if (same) share += other;", "share += other;"),
     "rows of no weight": ("trials.cuh", "!weight || weight[i] > 0.0", "true"),
-    "staged rows behind the last one": ("trials.cuh", "if (f < deep && row0 + r < n) stage", "if (f < deep) stage"),
+    "staged rows behind the last one": ("staged.cuh", "if (row0 + r < n) stage", "stage"),
     "sums of distances: rows not yet staged": ("silhouette", "                __syncthreads();\n#pragma", "#pragma"),
     "sums of distances: rows staged over others": ("silhouette", "                __syncthreads();\n                if (d", "                if (d"),
     "sums of distances: rows staged once": ("silhouette", "if (d > DEPTH || first == start[c])", "if (first == start[c])"),
-    "sums of distances: rows behind the last one": ("silhouette", "if (f < deep && row0 + r < n)", "if (f < deep)"),
     "sums of distances: others behind the last one": ("silhouette", "if (first + j < last) sum", "sum"),
     "sums of distances: features behind the last one": ("silhouette", "if (f < deep && first + r < last)", "if (first + r < last)"),
     "sums of distances: what was there": ("silhouette", "i < n ? out[i * k + c] : 0.0", "0.0"),
@@ -787,7 +786,7 @@ def exercise(machine, rng, where):
     """What the kernels of a file do, in a few shapes, each under another schedule and on another GPU."""
     from gpuclust.backends import cuda_kernels
 
-    cases = FEW if where == "few" else CASES
+    cases = FEW if where in ("few", "staged.cuh") else CASES
     for machine.schedule, (n, k, d), gpu in zip(emulator.SCHEDULES, cases, GPUS, strict=True):
         if where == "hopper" and gpu[0] != "90":
             continue
@@ -803,7 +802,7 @@ def exercise(machine, rng, where):
                 check_labels(X, centers, Metric.EUCLIDEAN)
                 continue
             for metric in METRICS:
-                if where in ("nearest", "few", "bounds.cuh"):
+                if where in ("nearest", "few", "bounds.cuh", "staged.cuh"):
                     check_labels(X, centers, metric)
                 elif where in ("trials", "trials.cuh"):
                     check_trials(X, rng.integers(0, 2, n) * rng.uniform(0, 3, n), centers[:6], metric)
@@ -850,7 +849,7 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
 
     where, right, wrong = FAULTS[fault]
     sound = cuda_kernels.source
-    files = {"common": "costs", "tensor": "hopper", "products": "tensor", "bounds": "few", "medians": "medians", "trials": "trials"}
+    files = {"common": "costs", "tensor": "hopper", "products": "tensor", "bounds": "few", "medians": "medians", "trials": "trials", "staged": "few"}
     assert right in sound(files[where.removesuffix(".cuh")] if where.endswith("cuh") else where)
 
     def broken(file):
@@ -901,11 +900,10 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("candidates", "MOST"): cuda_tensor.MOST,
         ("hopper", "STAGES"): cuda_tensor.HOPPER_STAGES,
         ("hopper", "GROUP"): cuda_tensor.TILE,
-        **{(file, "ROWS"): cuda_labels.ROWS for file in ("few", "costs", "silhouette", "trials")},
-        **{(file, "DEPTH"): cuda_labels.DEPTH for file in ("few", "costs", "silhouette")},
+        ("staged", "ROWS"): cuda_labels.ROWS,
+        ("staged", "DEPTH"): cuda_labels.DEPTH,
         ("silhouette", "WIDTH"): cuda_silhouette.WIDTH,
         ("few", "WIDTH"): cuda_labels.WIDTH,
-        ("trials", "DEPTH"): cuda_seeding.STAGED,
         ("trials", "BLOCK"): trials.BLOCK,
         ("seeds", "CHOOSERS"): cuda_seeding.CHOOSERS,
     }

@@ -1,9 +1,6 @@
 // Costs by their definition.
 #include "common.cuh"
-
-#define ROWS 256  // of a block: a thread each
-#define DEPTH 16  // features staged at once
-#define STRIDE (DEPTH + 1)
+#include "staged.cuh"
 
 // A thread a row: cost f64 [n] at its own centre (at the first where it has none: it is refused later); centers f64 [k,
 // d]. The block stages its rows together.
@@ -18,10 +15,7 @@ __device__ __forceinline__ void own(
         for (int64_t f0 = 0; f0 < d; f0 += DEPTH) {
             const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
             __syncthreads();
-            for (int e = threadIdx.x; e < ROWS * DEPTH; e += ROWS) {
-                const int r = e / DEPTH, f = e % DEPTH;
-                if (f < deep && row0 + r < n) stage[r * STRIDE + f] = X[(row0 + r) * d + f0 + f];
-            }
+            stage_rows(stage, X, n, d, row0, f0, deep, [](T x, int64_t) { return x; });
             __syncthreads();
 #pragma unroll 4  // with more, registers are spilled
             for (int f = 0; f < (i < n ? deep : 0); f++)

@@ -1,9 +1,7 @@
 // Certified nearest centres where they are few: rows are read once and scored as they come, see `bounds.cuh`.
 #include "bounds.cuh"
+#include "staged.cuh"
 
-#define ROWS 256  // of a block: a thread each
-#define DEPTH 16  // features staged at once
-#define STRIDE (DEPTH + 1)
 #define WIDTH 16  // centres scored at once
 
 // Shared memory: the centres, f32 [d, wide], and the block's rows, DEPTH features at a time. columns f32 [d, k].
@@ -26,11 +24,10 @@ __device__ __forceinline__ void score(
             for (int64_t f0 = 0; f0 < d; f0 += DEPTH) {
                 const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
                 __syncthreads();
-                for (int e = threadIdx.x; e < ROWS * DEPTH; e += ROWS) {
-                    const int r = e / DEPTH, f = e % DEPTH;
-                    if (f < deep && row0 + r < n)
-                        stage[r * STRIDE + f] = centred(X[(row0 + r) * d + f0 + f], shift[f0 + f], scale);
-                }
+                if (d > DEPTH || first == 0)
+                    stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t f) {
+                        return centred(x, shift[f], scale);
+                    });
                 __syncthreads();
                 for (int f = 0; f < deep; f++) {
                     const float x = stage[threadIdx.x * STRIDE + f];

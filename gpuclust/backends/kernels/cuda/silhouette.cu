@@ -1,9 +1,7 @@
 // Sums of the distances from rows to all rows of a cluster: the arithmetic, and its order, of `kernels/between.py`.
 #include "common.cuh"
+#include "staged.cuh"
 
-#define ROWS 256  // of a block: a thread each
-#define DEPTH 16  // features staged at once
-#define STRIDE (DEPTH + 1)
 #define WIDTH 16  // rows that each of them is compared with at once
 
 __device__ __forceinline__ float root(float square) { return sqrtf(square); }
@@ -27,10 +25,7 @@ __device__ __forceinline__ void add(
                 const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
                 __syncthreads();
                 if (d > DEPTH || first == start[c])
-                    for (int e = threadIdx.x; e < ROWS * DEPTH; e += ROWS) {
-                        const int r = e / DEPTH, f = e % DEPTH;
-                        if (f < deep && row0 + r < n) stage[r * STRIDE + f] = X[(row0 + r) * d + f0 + f] * scale;
-                    }
+                    stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t) { return x * scale; });
                 const int r = threadIdx.x / DEPTH, f = threadIdx.x % DEPTH;
                 if (f < deep && first + r < last) others[f * WIDTH + r] = Y[(first + r) * d + f0 + f] * scale;
                 __syncthreads();

@@ -2,10 +2,8 @@
 // precision, and stands alone: of fewer than 256 features it is that of the CPU (`kernels/tile.py`). Potentials are
 // integers, so that their sums do not depend on any order.
 #include "common.cuh"
+#include "staged.cuh"
 
-#define ROWS 256  // of a block: a thread each
-#define DEPTH 16  // features staged at once
-#define STRIDE (DEPTH + 1)
 #define BLOCK 1024  // rows whose potentials are summed together, by the row's global index
 
 // sum [M] <- distances of the block's rows to centers [d, M] (padded with zeros), which are scaled, or `PLAIN` as the
@@ -18,10 +16,7 @@ __device__ __forceinline__ void reach(
     for (int64_t f0 = 0; f0 < d; f0 += DEPTH) {
         const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
         __syncthreads();
-        for (int e = threadIdx.x; e < ROWS * DEPTH; e += ROWS) {
-            const int r = e / DEPTH, f = e % DEPTH;
-            if (f < deep && row0 + r < n) stage[r * STRIDE + f] = X[(row0 + r) * d + f0 + f] * scale;
-        }
+        stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t) { return x * scale; });
         __syncthreads();
         for (int f = 0; f < deep; f++) {
             const T x = stage[threadIdx.x * STRIDE + f];
