@@ -15,11 +15,30 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler as SklearnScaler
 
 from gpuclust import DataError, KMeans, stream
+from gpuclust.data.columns import decoded
 from gpuclust.models import Given
 from gpuclust.preprocessing import StandardScaler
 from gpuclust.preprocessing.chunked import numbers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_categories_that_are_dates_are_refused():
+    days = pd.date_range("2020", periods=3)
+    for values in (pd.Categorical(days), days):
+        with pytest.raises(DataError, match="Column 'odd' holds dates"):
+            KMeans(2, device="cpu").fit(pd.DataFrame({"odd": values}))
+    table = pa.table({"odd": pa.array(days).dictionary_encode()})
+    with pytest.raises(DataError, match="Column 'odd' holds dates"):
+        KMeans(2, device="cpu").fit(table)
+
+
+def test_dictionaries_are_told_from_their_table_at_once():
+    """Names, order and metadata stay; a null is missing."""
+    schema = pa.schema([("a", pa.dictionary(pa.int8(), pa.float64())), ("b", pa.int64())], metadata={"k": "v"})
+    found = decoded(pa.table([pa.array([1.5, None, 1.5]).dictionary_encode().cast(schema.field("a").type), [1, 2, 3]], schema=schema))
+    assert found.column_names == ["a", "b"] and found.schema.metadata == {b"k": b"v"}
+    assert found.column("a").to_pylist() == [1.5, None, 1.5] and found.schema.field("a").type == pa.float64()
 
 
 def test_a_null_behind_a_dictionary_is_no_number():

@@ -260,9 +260,10 @@ class Backend(ABC):
     def potentials(self, chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float) -> np.ndarray:
         """Integer potential of each row once `known` is folded in (the ledger is left alone). i64 [n]."""
 
-    def plus_plus(self, chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray | None:
-        """The rows i64 [k] that greedy k-means++ chooses, beginning with `first`, of a chunk that is all rows; shares
-        f64 [k - 1, trials] are drawn uniformly. The ledger's costs are infinite before. None: it is done step by step.
+    def plus_plus(self, chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> tuple[np.ndarray, int] | None:
+        """The rows i64 [k] that greedy k-means++ chooses, beginning with `first`, of a chunk that is all rows, and the
+        passes that it took; shares f64 [k - 1, trials] are drawn uniformly. The ledger's costs are infinite before.
+        None: it is done step by step.
         """
         return None
 

@@ -21,7 +21,8 @@ def in_parts(n_bytes: int, n: int, work: Callable[[int, int], None], pool: Threa
 
     The work releases the GIL. Raises what it raises.
     """
-    count = min(MOST, thread_count(), n, n_bytes // PART)
+    count = min(MOST, n, n_bytes // PART)
+    count = min(count, thread_count()) if count > 1 else count  # which starts Numba's threads
     if count < 2:
         work(0, n)
     elif pool is None:
@@ -42,9 +43,7 @@ def _share(pool: ThreadPoolExecutor, count: int, n: int, work: Callable[[int, in
 
 def copy_rows(out: np.ndarray, rows: Any, pool: ThreadPoolExecutor | None = None) -> None:
     """out <- rows, converted to its type."""
-    casting = "same_kind" if rows.dtype.kind == "f" else "unsafe"
-
     def work(start: int, stop: int) -> None:
-        np.copyto(out[start:stop], rows[start:stop], casting=casting)  # type: ignore[arg-type]
+        np.copyto(out[start:stop], rows[start:stop], casting="unsafe")
 
     in_parts(out.nbytes, len(out), work, pool)

@@ -275,7 +275,7 @@ class CUDABackend(Backend):
         return seeding.potentials(chunk, frame, known, grid)
 
     @on_device
-    def plus_plus(self, chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray:
+    def plus_plus(self, chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> tuple[np.ndarray, int]:
         return seeding.plus_plus(chunk, frame, first, shares)
 
     @on_device

@@ -17,9 +17,9 @@ from .statistics import Array
 
 R = TypeVar("R")
 TILE_BYTES: Final = 4 << 30  # temporaries of a tile at most: many waves of blocks, since the host makes ten launches
+SHARE: Final = 32  # and of a device's memory not more than this part
 PIECE: Final = 32 << 20  # bytes of pinned memory that rows pass through, twice
 PIECES: Final = 16  # or more: to pin memory takes as long as to send ten times as much
-SHARE: Final = 32  # and of a device's memory not more than this part
 logger = logging.getLogger("gpuclust")
 
 
@@ -54,13 +54,15 @@ class Current:
         self._device.__enter__()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        said = None
-        if isinstance(error, cupy.cuda.memory.OutOfMemoryError):
+        said = str(error) if isinstance(error, cupy.cuda.memory.OutOfMemoryError) else None
+        if said is not None and error is not None:
             error.__traceback__ = None  # with it goes whatever the failed operation still held
-            said = full_told(str(error))
-        self._device.__exit__(kind, error, trace)
-        if said is not None:
-            raise said from None
+        del error, trace  # this frame lives on in the traceback of what it raises
+        try:
+            if said is not None:
+                raise full_told(said) from None
+        finally:
+            self._device.__exit__(None, None, None)
 
 
 def send(host: Any, dtype: Any = None) -> Array:
@@ -68,10 +70,10 @@ def send(host: Any, dtype: Any = None) -> Array:
 
     `ndarray.set` copies straight from the caller's memory; `cupy.asarray` would pin as much for a copy of it.
     """
-    rows = np.asarray(host)
+    rows = np.atleast_1d(np.asarray(host))
     dtype = np.dtype(dtype or rows.dtype)
     needed = rows.size * dtype.itemsize
-    out = reserve(lambda: cupy.empty(rows.shape, dtype), needed, len(rows) if rows.ndim else 1)
+    out = reserve(lambda: cupy.empty(rows.shape, dtype), needed, len(rows))
     if needed >= PIECES * PIECE and not is_pinned(rows):
         _send_in_pieces(out, rows)
     else:

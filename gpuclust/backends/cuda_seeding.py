@@ -53,7 +53,7 @@ def potentials(chunk: Chunk, frame: Frame, known: np.ndarray | None, grid: float
     return out.get()
 
 
-def plus_plus(chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray:
+def plus_plus(chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> tuple[np.ndarray, int]:
     """See `Backend.plus_plus`: nothing crosses until all centres are chosen."""
     (n, d), (k, trials), X = chunk.X.shape, shares.shape, chunk.X
     widths = SEED_WIDTHS[X.dtype.itemsize]
@@ -61,13 +61,12 @@ def plus_plus(chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.
     parts, count, form = -(-trials // (width - 1)), -(-n // BLOCK), kind(frame.metric, X.dtype)
     blocks, running = cupy.zeros((trials, count), np.int64), cupy.empty(count, np.int64)
     largest, rows, centers = cupy.zeros(trials), cupy.empty(trials, np.int64), cupy.empty((parts, d, width), X.dtype)
-    begin, index = np.zeros(STATE, np.int64), np.zeros(k + 1, np.int64)
+    begin, index = np.zeros(STATE, np.int64), np.zeros(k + 2, np.int64)  # and how often all was measured again
     begin[1] = index[0] = first
     begin.view(np.float64)[-1] = 1.0 / grid_of(frame.mass * frame.largest)
     state, index, drawn = send(begin), send(index), send(shares)
-    weight, cost, shared = address(chunk.weight), chunk.rows["cost"], ROWS * (DEPTH + 1) * X.dtype.itemsize
-
-    given, left = (X, n, d, frame.scale, weight), (cost, blocks, largest, state)
+    cost, shared = chunk.rows["cost"], _staged(X.dtype)
+    given, left = (X, n, d, frame.scale, address(chunk.weight)), (cost, blocks, largest, state)
 
     def choose(columns: int, again: bool, step: int) -> None:
         args = (blocks, largest, rows, columns, count, float(frame.mass), int(again), step, running, index, state)
@@ -85,11 +84,16 @@ def plus_plus(chunk: Chunk, frame: Frame, first: int, shares: np.ndarray) -> np.
     for step in range(k):
         choose(trials if step else 1, False, step)
         launch(f"seeds.refine_{form}", blocks_of(n), (*given, count, *left), shared=shared)
-        choose(1, True, step)
+        choose(1, True, k + 1)
         attempt(trials, step)
-    choose(trials if k else 1, False, k)
+    choose(trials, False, k)
     found: np.ndarray = index.get()
-    return found
+    return found[:-1], k + 1 + int(found[-1])
+
+
+def _staged(dtype: np.dtype) -> int:
+    """Bytes of shared memory that a block's rows take."""
+    return ROWS * (DEPTH + 1) * dtype.itemsize
 
 
 def _columns(frame: Frame, known: np.ndarray | None, trial: np.ndarray, width: int) -> Array:
@@ -104,8 +108,8 @@ def _launch(name: str, chunk: Chunk, frame: Frame, centers: Array, known: np.nda
     """A kernel of `trials.cu` on all rows."""
     X = chunk.X
     args = (X, *X.shape, frame.scale, centers, int(known is not None), *last)
-    shared = ROWS * (DEPTH + 1) * X.dtype.itemsize
-    launch(f"trials.{name.format(kind(frame.metric, X.dtype))}", -(-len(X) // ROWS), args, shared=shared)
+    kernel = f"trials.{name.format(kind(frame.metric, X.dtype))}"
+    launch(kernel, -(-len(X) // ROWS), args, shared=_staged(X.dtype))
 
 
 def top(chunk: Chunk, key: Array, start: int, size: int) -> Top:

@@ -63,12 +63,17 @@ def column_names(X: Any) -> list[Any]:
 
 def decoded(X: Any) -> Any:
     """The same rows without dictionaries in a pyarrow Table: NumPy would be given a value where these have null."""
-    if library(X) != "pyarrow":
+    if library(X) != "pyarrow" or not any(_of_dictionary(kind) for kind in X.schema.types):
         return X
-    for f, field in enumerate(X.schema):
-        if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):
-            X = X.set_column(f, field.name, X.column(f).cast(field.type.value_type))
-    return X
+    pa = sys.modules["pyarrow"]
+    fields = [field.with_type(_of_dictionary(field.type) or field.type) for field in X.schema]
+    made = [column.cast(field.type) for column, field in zip(X.columns, fields, strict=True)]
+    return pa.Table.from_arrays(made, schema=pa.schema(fields, metadata=X.schema.metadata))
+
+
+def _of_dictionary(kind: Any) -> Any:
+    """What a type of pyarrow's is a dictionary of; None for others."""
+    return kind.value_type if hasattr(kind, "value_type") and hasattr(kind, "index_type") else None
 
 
 @contextmanager
@@ -101,17 +106,24 @@ def text_told(X: Any, among: Sequence[int] | None = None) -> Iterator[None]:
 
 
 def _refuse_dates(X: Any) -> None:
+    for f in _dates(X):
+        for name, values in columns(X, [f]):
+            wrong = _wrong(values)
+            if wrong is not None:
+                raise DataError(wrong.format(name=repr(name)))
+
+
+def _dates(X: Any) -> list[int]:
+    """The columns of a frame whose type is one of dates, times or durations."""
     kind = library(X)
-    for f, name in enumerate([] if kind is None else column_names(X)):
-        if kind == "pandas":
-            temporal = getattr(X.dtypes.iloc[f], "kind", "") in ("M", "m")
-        elif kind == "polars":
-            temporal = X.dtypes[f].is_temporal()
-        else:
-            temporal = sys.modules["pyarrow"].types.is_temporal(X.schema.types[f])
-        wrong = _wrong(next(values for _, values in columns(X, [f]))) if temporal else None
-        if wrong is not None:
-            raise DataError(wrong.format(name=repr(name)))
+    if kind == "pandas":
+        types = [getattr(getattr(dtype, "categories", None), "dtype", dtype) for dtype in X.dtypes.tolist()]
+        return [f for f, dtype in enumerate(types) if getattr(dtype, "kind", "") in ("M", "m")]
+    if kind == "polars":
+        return [f for f, dtype in enumerate(X.dtypes) if dtype.is_temporal()]
+    types = X.schema.types if kind == "pyarrow" else []
+    temporal = sys.modules["pyarrow"].types.is_temporal if types else None
+    return [f for f, kind in enumerate(types) if temporal is not None and temporal(_of_dictionary(kind) or kind)]
 
 
 def columns(X: Any, among: Sequence[int] | None = None) -> Iterator[tuple[Any, np.ndarray]]:

@@ -83,10 +83,11 @@ class ParquetReader(Reader):
     def _filled(self, batches: Iterator[Rows], rows: int, empty: Empty) -> Iterator[Rows]:
         """Blocks of exactly `rows` rows, the last one aside."""
         rows = min(rows, self.n_rows or 1)
-        filled, X, weight = 0, *self._room(rows, empty)
+        filled, room = 0, None
         for more, w in batches:
             at = 0
             while at < len(more):
+                X, weight = room = room or self._room(rows, empty)
                 take = min(len(more) - at, rows - filled)
                 X[filled : filled + take] = more[at : at + take]
                 if weight is not None and w is not None:
@@ -94,7 +95,7 @@ class ParquetReader(Reader):
                 filled, at = filled + take, at + take
                 if filled == rows:
                     yield X, weight
-                    filled, X, weight = 0, *self._room(rows, empty)
+                    filled, room = 0, None
         if filled:
             yield X[:filled], None if weight is None else weight[:filled]
 

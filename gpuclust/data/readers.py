@@ -18,6 +18,7 @@ from ..errors import DataError
 Empty = Callable[[tuple[int, ...], Any], np.ndarray]
 SEVERAL = hasattr(os, "preadv")  # whether several threads may read a file
 
+
 class EmptyFileError(DataError):
     """A file without rows."""
 
@@ -95,8 +96,8 @@ class NpyReader(Reader):
         return other
 
     def blocks(self, rows: int, empty: Empty = np.empty) -> Iterator[Rows]:
-        rows, asis = min(rows, self.n_rows or 1), self._columns is None and self._raw == self.dtype
-        ring = [(empty if asis else np.empty)((rows, self._width), self._raw) for _ in range(2)]
+        rows, whole = min(rows, self.n_rows or 1), self._width == self.n_features and self._raw == self.dtype
+        ring = [(empty if whole else np.empty)((rows, self._width), self._raw) for _ in range(2)]  # else: copied anyway
         with open(self._path, "rb", buffering=0) as file:
             for turn, start in enumerate(range(0, self.n_rows or 0, rows)):
                 block = ring[turn % 2][: min(rows, (self.n_rows or 0) - start)]

@@ -75,18 +75,23 @@ class Measures:
         self._own.drifted(values)
 
     def renewed(self, model: str, workers: set[int] | None) -> None:
-        """Another model is served: what was found of the rows of the one before it is neither drift nor a share of its
-        own clusters. `workers`: the processes that are at work now, if there are several.
+        """A model is read anew: what was found of the rows of the one before is neither drift nor, if that was another,
+        a share of its own clusters. `workers`: the processes that are at work now, if there are several.
         """
+        self._verdict.set(0)
         if model[:MODEL] == self._own.model:
+            self._own.undrifted()
             return
         self._own.close()
         self._registry.unregister(self._own)
         self._own = self._series(model)
+        self.joined(workers)
+
+    def joined(self, workers: set[int] | None) -> None:
+        """Remove what workers that are no more counted of other models: nobody else may have come by since."""
         folder = os.environ.get(FOLDER)
         if folder is not None and workers is not None:
             remove_left(folder, self._own.model, workers)
-        self.drifted(0, {})
 
     def _series(self, model: str) -> ModelSeries:
         series = ModelSeries(model[:MODEL], os.environ.get(FOLDER))

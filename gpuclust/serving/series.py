@@ -19,6 +19,7 @@ DRIFT: Final = (
     "gpuclust_drift", "Effect of each test of drift against the training rows; the worst worker's.",
     ["check", "feature"],
 )  # fmt: skip
+KINDS: Final = {CLUSTERS[0]: "counter", DRIFT[0]: "gauge_livemax"}  # how prometheus_client adds up workers
 
 
 class ModelSeries:
@@ -45,11 +46,14 @@ class ModelSeries:
         for file in self._files.values():
             file.close()
         if self._folder is not None:
-            for name, kind in ((CLUSTERS[0], "counter"), (DRIFT[0], "gauge_livemax")):
-                self._files[name] = MmapedDict(str(self._place(kind)))  # type: ignore[no-untyped-call]
+            for name in KINDS:
+                self._files[name] = self._opened(name)
 
-    def _place(self, kind: str) -> Path:
-        return Path(str(self._folder), f"{kind}_{self._pid}-{self.model}.db")
+    def _opened(self, name: str) -> Any:
+        return MmapedDict(str(self._place(name)))  # type: ignore[no-untyped-call]
+
+    def _place(self, name: str) -> Path:
+        return Path(str(self._folder), f"{KINDS[name]}_{self._pid}-{self.model}.db")
 
     def scored(self, cluster: str, rows: int) -> None:
         """So many rows more of a cluster."""
@@ -63,6 +67,15 @@ class ModelSeries:
         self._effects.update(effects)
         for labels, value in effects.items():
             self._write(DRIFT, "", list(labels), value)
+
+    def undrifted(self) -> None:
+        """Nothing is known of drift any more; what was counted stays."""
+        self._effects = {}
+        self._keys = {key: written for key, written in self._keys.items() if key[0] != DRIFT[0]}
+        if self._files:
+            self._files[DRIFT[0]].close()
+            self._place(DRIFT[0]).unlink(missing_ok=True)
+            self._files[DRIFT[0]] = self._opened(DRIFT[0])
 
     def _write(self, family: tuple[str, str, list[str]], suffix: str, labels: list[str], value: float) -> None:
         name, text, known = family
@@ -85,10 +98,9 @@ class ModelSeries:
 
     def close(self) -> None:
         """Another model is served."""
-        for file in self._files.values():
+        for name, file in self._files.items():
             file.close()
-        for kind in ("counter", "gauge_livemax") if self._files else ():
-            self._place(kind).unlink(missing_ok=True)
+            self._place(name).unlink(missing_ok=True)
         self._files = {}
 
 

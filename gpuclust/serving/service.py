@@ -47,6 +47,7 @@ class Service:
         self._keeper = asyncio.create_task(self._keep())
         if self.crew is not None:
             self.crew.tell(self.loaded.digest)
+            self.measures.joined(self.crew.members)
 
     async def stop(self) -> None:
         """Answer what was accepted."""

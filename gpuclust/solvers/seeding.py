@@ -38,26 +38,37 @@ class Drawn:
 def plus_plus(
     source: Source, frame: Frame, k: int, random_state: np.random.RandomState, trials: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """k rows by greedy k-means++: (centres in the rows' dtype [k, d], their row indices [k])."""
+    """k rows by greedy k-means++: (centres in the rows' dtype [k, d], their row indices [k]).
+
+    Raises
+    ------
+    ValueError
+        If weights are so large that their potentials overflow.
+    """
     trials = trials or 2 + int(np.log(k))
+    if not frame.mass * frame.largest < np.inf:
+        raise ValueError(
+            f"Weights of a total of {frame.mass:g} are too large to draw first centres by: multiply sample_weight by a"
+            " constant, or pass init=centers."
+        )
     first = first_row(source, frame, random_state)
     source.allocate("cost", source.dtype, np.inf)
-    chunk, index = source.alone, None
-    shares = random_state.uniform(size=(k - 1, trials))
-    if chunk is not None and k > 1:
-        index = source.backend.plus_plus(chunk, frame, first, shares)
-        source.n_passes += 0 if index is None else k
-    if index is None:
-        index = one_by_one(source, frame, first, shares)
+    chunk, shares = source.alone, random_state.uniform(size=(k - 1, trials))
+    done = None if chunk is None or k == 1 else source.backend.plus_plus(chunk, frame, first, shares)
+    if done is None:
+        centers, index = one_by_one(source, frame, first, shares)
+    else:
+        index, passes = done
+        centers, source.n_passes = source.take(index), source.n_passes + passes
     source.release("cost")
-    return source.take(index), index
+    return centers, index
 
 
-def one_by_one(source: Source, frame: Frame, first: int, shares: np.ndarray) -> np.ndarray:
-    """The rows chosen, i64 [k], beginning with `first`; shares drawn f64 [k - 1, trials]."""
-    index = np.empty(len(shares) + 1, np.int64)
-    index[0] = first
+def one_by_one(source: Source, frame: Frame, first: int, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows chosen [k, d], and i64 [k] where they are, beginning with `first`; shares drawn f64 [k - 1, trials]."""
+    index = np.full(len(shares) + 1, first)
     beginning = source.take(index[:1])
+    centers = np.repeat(beginning, len(index), axis=0)
     state = _evaluate(source, frame, None, beginning, frame.largest)[0]
     for j, drawn in enumerate(shares, 1):
         state = _refined(source, frame, state)
@@ -65,9 +76,9 @@ def one_by_one(source: Source, frame: Frame, first: int, shares: np.ndarray) -> 
         candidates = source.take(rows) if rows is not None else beginning
         options = _evaluate(source, frame, state.pending, candidates, state.largest)
         best = min(range(len(options)), key=lambda s: options[s].total)
-        state = options[best]
+        state, centers[j] = options[best], candidates[best]
         index[j] = rows[best] if rows is not None else first
-    return index
+    return centers, index
 
 
 def first_row(source: Source, frame: Frame, random_state: np.random.RandomState) -> int:

@@ -21,7 +21,7 @@ def both(X, weight=None, **how):
 
 
 def with_square(total, t):
-    """Return total + t * t, rounded once, for arrays of one type."""
+    """Return total + t * t, rounded once, for arrays of one type (float32: but for halves in float64)."""
     if t.dtype == np.float32:  # in float64 the square is exact
         return (t.astype(np.float64) ** 2 + total).astype(np.float32)
     exact = np.frompyfunc(lambda total, t: float(Fraction(total) + Fraction(t) ** 2), 2, 1)

@@ -33,8 +33,10 @@ def check_seeds(rng, X, k, trials, metric, weighted=False):
     source.allocate("cost", X.dtype, np.inf)
     cost = cuda_memory.send(source.rows("cost").copy())
     heavy = None if weight is None else cuda_memory.send(weight)
-    found = cuda_seeding.plus_plus(Chunk(cuda_memory.send(X), heavy, 0, {"cost": cost}), frame, first, shares)
-    np.testing.assert_array_equal(found, one_by_one(source, frame, first, shares))
+    found, passes = cuda_seeding.plus_plus(Chunk(cuda_memory.send(X), heavy, 0, {"cost": cost}), frame, first, shares)
+    before = source.n_passes
+    np.testing.assert_array_equal(found, one_by_one(source, frame, first, shares)[1])
+    assert passes == source.n_passes - before
     np.testing.assert_array_equal(cost.get(), source.rows("cost"))
 
 
@@ -57,7 +59,7 @@ def check_choice(rng, columns, count):
             launch("seeds.choose", 1, args, shared=cuda_seeding.CHOOSERS // 4, threads=cuda_seeding.CHOOSERS)
             best, total, told = columns // 2, blocks[columns // 2].sum(), state.get()
             np.testing.assert_array_equal(running.get(), np.cumsum(blocks[best]))
-            assert index.get().tolist() == [0, 0 if again else 5 + best, 0]
+            assert index.get().tolist() == [0, 1 if again else 5 + best, 0]
             fine = not again and total < 1 << 38 and largest > 0
             assert told[:4].tolist() == [total, 0 if again else 5 + best, not again, fine]
             assert told[4:].view(np.float64).tolist() == [largest, 0.125, 1 / grid_of(3.0 * largest)]

@@ -875,6 +875,7 @@ def test_sizes_are_the_same_in_both_languages(machine):
         cuda_tensor,
     )
     from gpuclust.backends.kernels import trials
+    from gpuclust.solvers import seeding
 
     defined = {}
     for path in cuda_kernels.SOURCES.glob("*.cu*"):
@@ -906,6 +907,7 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("few", "WIDTH"): cuda_labels.WIDTH,
         ("trials", "BLOCK"): trials.BLOCK,
         ("seeds", "CHOOSERS"): cuda_seeding.CHOOSERS,
+        ("seeds", "COARSE"): seeding.COARSE,
     }
     assert defined == ours
     assert cuda_labels.STAGES == 2 * 2 * cuda_labels.TILE * (cuda_labels.DEEP + 4) * 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import operator
 import pickle
@@ -204,9 +205,11 @@ def test_an_image_is_made_once_centres_are_many(machine, rng):
 @pytest.mark.parametrize("piece", [60, 990])
 def test_large_arrays_cross_in_pieces(machine, rng, monkeypatch, piece):
     """Through pinned memory that is written anew once a piece has crossed: until then its copy may still be to come."""
-    from gpuclust.backends import cuda_memory
+    from gpuclust.backends import copying, cuda_memory
 
     monkeypatch.setattr(cuda_memory, "PIECE", piece)
+    monkeypatch.setattr(copying, "PART", 16)
+    monkeypatch.setattr(copying, "thread_count", lambda: 3)
     X = rng.normal(size=(333, 6))
     for rows in (X, X[::2], X[:, 1:4], np.asfortranarray(X), X[:, 0], X.astype(np.float32)):
         for dtype in (None, np.float32, np.float64):
@@ -343,6 +346,30 @@ def test_a_full_device_is_told_in_our_words(machine, verb, where):
             VERBS[verb](source)
     machine.fail = set()
     VERBS[verb](source)
+
+
+def test_a_failed_fit_holds_no_memory(machine, rng):
+    """Once its error is dealt with, and before Python looks for cycles."""
+    X = blobs(rng, 600, 3, np.float32)
+    how = {"init": X[:5], "device": "cuda", "max_iter": 1, "tol": 0}
+    fit(X, **how)
+    machine.allocations = 0
+    fit(X, **how)
+    failed, count = 0, machine.allocations
+    gc.disable()
+    try:
+        for number in range(count):
+            before = machine.live
+            machine.allocations, machine.fail = 0, {number}
+            try:
+                fit(X, **how)
+            except DeviceMemoryError:
+                failed += 1
+            assert machine.live - before < X.nbytes // 4  # what is kept of a frame
+    finally:
+        gc.enable()
+        machine.fail = set()
+    assert failed > 3
 
 
 def test_seeding_survives_failed_allocations(machine, rng):

@@ -1,5 +1,7 @@
 """What /metrics says."""
 
+import re
+
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -91,6 +93,35 @@ def test_a_fork_counts_in_files_of_its_own(monkeypatch, tmp_path):
     series.scored("1", 5)
     assert 'gpuclust_cluster_rows_total{cluster="1",model="a"} 7.0' in told(tmp_path) and len(list(tmp_path.iterdir())) == 4
     series.close()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_same_model_read_anew_is_not_adrift(monkeypatch, tmp_path, several):
+    """What was counted of it stays."""
+    if several:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    measures = Measures("a" * 20)
+    measures.scored(np.array([0, 0, 2]), 3, "a" * 20)
+    measures.drifted(2, {("missing", "x"): 1.0})
+    assert b'gpuclust_drift{check="missing"' in measures.text()
+    measures.renewed("a" * 20, {1} if several else None)
+    text = measures.text().decode()
+    assert f'gpuclust_cluster_rows_total{{cluster="0",model="{16 * "a"}"}} 2.0' in text
+    assert "gpuclust_drift{" not in text and re.search(r"gpuclust_drift_verdict(\{.*\})? 0.0", text)
+    measures.drifted(1, {("missing", "x"): 0.5})
+    assert b'gpuclust_drift{check="missing",feature="x"} 0.5' in measures.text()
+    measures._own.close()
+
+
+def test_a_worker_that_joins_removes_what_others_left(monkeypatch, tmp_path):
+    """Of another model, which they served to their end."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    gone = worker(monkeypatch, 1, "old", tmp_path)
+    monkeypatch.setattr("gpuclust.serving.series.os.getpid", lambda: 2)
+    measures = Measures("new")
+    measures.joined({2})
+    assert "old" not in "".join(told(tmp_path))
+    gone.close(), measures._own.close()
 
 
 def test_another_model_begins_anew(monkeypatch):

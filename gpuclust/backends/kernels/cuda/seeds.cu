@@ -6,7 +6,7 @@
 
 #define CHOOSERS 512  // threads of `choose`
 #define EACH 4        // blocks of rows that one of them adds up
-#define COARSE (1ll << 38)  // a total below this many grid steps is measured again on a finer grid
+#define COARSE 274877906944  // a total below this many grid steps is measured again on a finer grid
 
 struct State {  // between kernels
     int64_t total;     // of the potentials as they stand
@@ -47,7 +47,7 @@ __device__ __forceinline__ int64_t before_of(int64_t value, int64_t* memory, int
 }
 
 // One block. blocks i64 [columns, count] and largest [columns], of the trials at `rows` [columns]: the first of least
-// total becomes index[step]; `again`: of the one column that `refine` left, if it did. running [count] <- its
+// total becomes index[step]; `again`: of the one column that `refine` left, if it did: index[step] is one more. running [count] <- its
 // cumulative sums. blocks and largest are left as zeros.
 extern "C" __global__ void __launch_bounds__(CHOOSERS) choose(
     int64_t* blocks, double* largest, const int64_t* rows, int64_t columns, int64_t count, double mass, int64_t again,
@@ -78,7 +78,8 @@ extern "C" __global__ void __launch_bounds__(CHOOSERS) choose(
     for (int64_t e = threadIdx.x; e < columns * count; e += CHOOSERS) blocks[e] = 0;
     for (int64_t c = threadIdx.x; c < columns; c += CHOOSERS) largest[c] = 0.0;
     if (threadIdx.x) return;
-    if (!again) index[step] = state->row = rows[best];
+    if (again) index[step] += 1;
+    else index[step] = state->row = rows[best];
     state->known = !again;
     state->fine = !again && total < COARSE && most != 0.0;
     state->total = total;
