@@ -19,6 +19,7 @@ WORK: Final = 35_584  # bytes of shared memory of a block that selects, besides 
 GUESSERS, COLLECTORS = 512, 640  # threads of such blocks
 SAMPLES: Final = 256, 512, 1024  # rows; larger ones take longer than they save
 SPREAD: Final = 3.25  # standard deviations from a sample's middle to the ends of a bracket: one in 900 misses
+SMALL: Final = 16 << 20  # bytes for which nobody asks whether there is room
 SPARE: Final = 1.35  # room for what a bracket keeps: that varies by a tenth from bracket to bracket
 
 
@@ -85,7 +86,7 @@ def _slab(features: Features, X: Array) -> Array | None:
     """Memory for what items keep; without it, clusters of several items are searched digit by digit."""
     shape = features.groups, features.places, features.pitch
     needed = math.prod(shape) * X.dtype.itemsize
-    if needed > cuda_memory.tile_bytes() and 2 * needed > cuda_memory.free_bytes():
+    if needed > SMALL and 2 * needed > cuda_memory.free_bytes():
         return None
     try:
         return cupy.empty(shape, f"u{X.dtype.itemsize}")

@@ -147,6 +147,16 @@ def test_rows_in_a_rhythm_do_not_mislead_samples(rng, monkeypatch):
     assert plan.size < len(X) and modes[ROWS] + modes[LOST] < 0.01 * modes.total()
 
 
+@pytest.mark.usefixtures("machine")
+def test_rows_in_order_fill_no_item(rng, monkeypatch):
+    """Of a column that rises from row to row, each item has its share of what lies in the bracket."""
+    modes, d = watched(monkeypatch), 40
+    plan = limited(sample=64, room=300, spread=4.0)
+    X = np.sort(rng.normal(size=(6 * plan.size, d)).astype(np.float32), axis=0)
+    check_middles(X, np.zeros(len(X), np.int32), np.ones(1, bool))
+    assert modes[KEPT] > 0.99 * modes.total()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_fits_are_those_of_the_cpu(machine, rng, monkeypatch, dtype):
     """In whatever tiles of features and clusters."""

@@ -32,13 +32,14 @@ struct Slots {
 
 struct Item {
     int64_t slot, begin, end;  // entries of `row`; none behind the last item
-    int32_t parts;             // items of the cluster
+    int32_t number, parts;     // of the cluster's items, and how many there are
+    int64_t first, last;       // the cluster's entries
 };
 
 __device__ __forceinline__ Item item_of(const Slots& s, int64_t number) {
     number += s.from ? s.items[s.from - 1] : 0;
     int64_t low = s.from, high = s.from + s.slots - 1;
-    if (number >= s.items[high]) return Item{0, 0, 0, 0};
+    if (number >= s.items[high]) return Item{};
     while (low < high) {  // the first cluster whose items end behind it
         const int64_t middle = (low + high) / 2;
         if (s.items[middle] > number) high = middle;
@@ -47,7 +48,8 @@ __device__ __forceinline__ Item item_of(const Slots& s, int64_t number) {
     const int32_t before = low ? s.items[low - 1] : 0, parts = s.items[low] - before, count = s.counts[low];
     const int64_t size = ((int64_t)count + parts - 1) / parts, end = s.ends[low];
     const int64_t begin = end - count + (number - before) * size;
-    return Item{low - s.from, begin, begin + size < end ? begin + size : end, parts};
+    const int64_t stop = begin + size < end ? begin + size : end;
+    return Item{low - s.from, begin, stop, (int32_t)(number - before), parts, end - count, end};
 }
 
 // A feature of all rows.

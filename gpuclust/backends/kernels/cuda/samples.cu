@@ -89,9 +89,12 @@ __device__ __forceinline__ Key least_above(Work* work, const Key* values, uint32
     return least[lane];
 }
 
-// Entry `s` of a cluster's rows of which so many are sampled: one of each stretch, by chance.
+// Entry `s` of a cluster's rows of which so many are sampled: one of each stretch, by chance (the mixer of MurmurHash3).
 __device__ __forceinline__ int64_t sampled(uint32_t s, uint64_t step) {
-    return (int64_t)((((uint64_t)s << 16 | (s * 2654435761u) >> 16) * step) >> 32);
+    uint32_t bits = s * 0x9e3779b9u;
+    bits = (bits ^ bits >> 16) * 0x85ebca6bu;
+    bits = (bits ^ bits >> 13) * 0xc2b2ae35u;
+    return (int64_t)((((uint64_t)s << 16 | bits >> 16) * step) >> 32);
 }
 
 // Block (x, y): slot x by the features of groups y, y + gridDim.y, ... The middle values of clusters of at most `most`
@@ -177,22 +180,25 @@ struct Tally {
     uint32_t below, upto, within;
 };
 
-// What a thread reads of an item's values, of which those inside of the bracket go to `values` [room, LANES]; `kept`
-// [LANES]: how many there were. More than there is room for are not needed.
+// What a thread reads of as many values as an item has: of every `parts`-th AHEAD rows of the cluster, since rows are
+// often in an order that would have one item hold all that lies in a bracket. Those inside of it go to `values` [room,
+// LANES]; `kept` [LANES]: how many there were. More than there is room for are not needed.
 template <class T, class Value, class Key>
 __device__ __forceinline__ Tally tally(
     const Job<T, Key>& job, const Item& item, int64_t f, Value low, Value high, uint32_t room, uint32_t* kept,
     Key* values) {
-    const int lane = lane_id(), step = (blockDim.x >> 5) * AHEAD;
+    const int lane = lane_id();
+    const int32_t* rows = job.slots.row + item.first;
+    const uint32_t count = (uint32_t)(item.last - item.first), step = (blockDim.x >> 5) * AHEAD * item.parts;
     const Column<T> column = job.column(f);
     const bool there = f < job.d;
     uint32_t read = 0, above = 0, inside = 0, lowest = 0, highest = 0;
-    int64_t first = item.begin + (threadIdx.x >> 5) * AHEAD;
-    int32_t mine = first + lane < item.end ? job.slots.row[first + lane] : 0;
+    uint32_t first = ((threadIdx.x >> 5) * item.parts + item.number) * AHEAD;
+    int32_t mine = first + lane < count ? rows[first + lane] : 0;
 #pragma unroll 1
-    for (; first < item.end; first += step) {
+    for (; first < count; first += step) {
         T x[AHEAD];  // all are asked for before the first is compared
-        if (first + AHEAD <= item.end) {
+        if (first + AHEAD <= count) {
 #pragma unroll
             for (int q = 0; q < AHEAD; q++) {
                 const int32_t row = __shfl_sync(ALL_LANES, mine, q);
@@ -202,11 +208,11 @@ __device__ __forceinline__ Tally tally(
 #pragma unroll
             for (int q = 0; q < AHEAD; q++) {
                 const int32_t row = __shfl_sync(ALL_LANES, mine, q);
-                x[q] = there && first + q < item.end ? column[row] : T(INFINITY);  // not inside, and not up to `low`
+                x[q] = there && first + q < count ? column[row] : T(INFINITY);  // not inside, and not up to `low`
             }
         }
-        const int64_t later = first + step + lane;
-        mine = later < item.end ? job.slots.row[later] : 0;
+        const uint32_t later = first + step + lane;
+        mine = later < count ? rows[later] : 0;
         uint32_t own = 0;
         bool ends = false;
 #pragma unroll
