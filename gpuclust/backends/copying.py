@@ -43,6 +43,7 @@ def _share(pool: ThreadPoolExecutor, count: int, n: int, work: Callable[[int, in
 
 def copy_rows(out: np.ndarray, rows: Any, pool: ThreadPoolExecutor | None = None) -> None:
     """out <- rows, converted to its type."""
+
     def work(start: int, stop: int) -> None:
         np.copyto(out[start:stop], rows[start:stop], casting="unsafe")
 

@@ -89,7 +89,7 @@ __device__ __forceinline__ Key least_above(Work* work, const Key* values, uint32
     return least[lane];
 }
 
-// Entry `s` of a cluster's rows of which so many are sampled: one of each stretch, by chance (the mixer of MurmurHash3).
+// Entry `s` of a cluster's rows of which so many are sampled: one of each stretch, by chance (MurmurHash3's mixer).
 __device__ __forceinline__ int64_t sampled(uint32_t s, uint64_t step) {
     uint32_t bits = s * 0x9e3779b9u;
     bits = (bits ^ bits >> 16) * 0x85ebca6bu;
