@@ -47,8 +47,8 @@ __device__ __forceinline__ int64_t before_of(int64_t value, int64_t* memory, int
 }
 
 // One block. blocks i64 [columns, count] and largest [columns], of the trials at `rows` [columns]: the first of least
-// total becomes index[step]; `again`: of the one column that `refine` left, if it did: index[step] is one more. running [count] <- its
-// cumulative sums. blocks and largest are left as zeros.
+// total becomes index[step]; `again`: of the one column that `refine` left, if it did: index[step] is one more. running
+// [count] <- its cumulative sums. blocks and largest are left as zeros.
 extern "C" __global__ void __launch_bounds__(CHOOSERS) choose(
     int64_t* blocks, double* largest, const int64_t* rows, int64_t columns, int64_t count, double mass, int64_t again,
     int64_t step, int64_t* running, int64_t* index, State* state) {
