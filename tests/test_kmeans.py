@@ -131,6 +131,14 @@ def draws(X, weight, k, seed):
     return chosen
 
 
+@pytest.mark.parametrize("init", ["k-means++", "k-means||"])
+def test_weights_too_large_to_draw_by_are_refused(rng, init):
+    X = rng.normal(size=(32, 3))
+    with pytest.raises(ValueError, match=r"Weights of a total of 3\.2e\+304 are too large to draw first centres by: multiply"):
+        KMeans(3, init=init, device="cpu").fit(X, sample_weight=np.full(32, 1e303))
+    KMeans(3, init=init, device="cpu").fit(X, sample_weight=np.full(32, 1e200))
+
+
 @pytest.mark.parametrize("weights", ["ones", "integer", "wide"])
 @pytest.mark.parametrize("seed", seeds(4, 40))
 def test_seeding_is_greedy_and_exact(weights, seed, dtype):
