@@ -11,7 +11,7 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 from sklearn.utils import get_tags
 
-from .data.columns import column_names, library, text_told
+from .data.columns import column_names, library, wrong_columns_told
 from .preprocessing import FrequencyEncoder
 from .preprocessing.onehot import alike
 from .validation import feature_names_of
@@ -171,7 +171,7 @@ class Given:
         DataError
             If a column of numbers has text.
         """
-        with text_told(rows, list(self._places(rows, self._numbers).values())):
+        with wrong_columns_told(rows, list(self._places(rows, self._numbers).values())):
             return self._preprocessor.transform(rows)
 
     def _places(self, rows: Any, features: Iterable[int]) -> dict[int, int]:

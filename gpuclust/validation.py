@@ -21,7 +21,7 @@ from .backends.select import named, select
 from .config import Device, config_context, get_config
 from .data.array import ArraySource, DensifiedSource
 from .data.collection import fetched, is_collection
-from .data.columns import decoded, text_told
+from .data.columns import decoded, wrong_columns_told
 from .data.plan import ROW_STATE, statistics_bytes
 from .data.readers import ArrayReader
 from .data.readers import Reader as RowReader
@@ -97,7 +97,7 @@ def open_source(
     if device_array is not None:
         return _open_device(estimator, device_array, sample_weight, backend, reset, chunk_size)
     X = decoded(X)
-    with text_told(X):
+    with wrong_columns_told(X):
         X = validate_data(
             estimator, X, accept_sparse="csr", dtype=dtypes(X), order="C", accept_large_sparse=False, reset=reset,
             ensure_all_finite=finite or sp.issparse(X),

@@ -47,10 +47,6 @@ class ArraySource(Source):
         self._weight, self._frame = self.backend.upload(weight, np.float64), None
 
     @property
-    def whole(self) -> Array | None:
-        return self._X if self._weight is None and self.alone else None
-
-    @property
     def alone(self) -> Chunk | None:
         whole = not self.sparse and self.n_rows <= min(self._rows, MOST_ROWS)
         return self._slice(0, self.n_rows) if whole else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..config import Config, config_context, get_config
 from ..errors import DataError
-from .columns import text_told
+from .columns import wrong_columns_told
 from .readers import EmptyFileError
 from .stream import Stream
 
@@ -251,7 +251,7 @@ def rows_of(block: Any) -> np.ndarray:
     """
     if hasattr(block, "dtypes"):
         wide = np.dtype(np.float32) if all(kind == np.float32 for kind in block.dtypes) else np.dtype(np.float64)
-        with text_told(block):
+        with wrong_columns_told(block):
             block = block.to_numpy(wide)
     rows = np.asarray(fetched(block))
     if rows.ndim != 2 or rows.dtype.kind not in "fiub":

@@ -77,7 +77,7 @@ def _of_dictionary(kind: Any) -> Any:
 
 
 @contextmanager
-def text_told(X: Any, among: Sequence[int] | None = None) -> Iterator[None]:
+def wrong_columns_told(X: Any, among: Sequence[int] | None = None) -> Iterator[None]:
     """That text, bytes, dates, durations or complex values are no numbers, in NumPy's words, is said with the column
     and what to do.
 

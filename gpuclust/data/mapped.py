@@ -40,6 +40,7 @@ class MappedReader(Reader):
         return None if inner is None else MappedReader(inner, self._rule)
 
     def blocks(self, rows: int, empty: Empty = np.empty) -> Iterator[Rows]:
+        """The function makes the memory of its rows itself."""
         return map(self._made, self._inner.blocks(rows))
 
     def slices(self, ranges: Sequence[tuple[int, int]]) -> list[Rows]:

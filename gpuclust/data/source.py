@@ -91,14 +91,15 @@ class Source(ABC):
         return None
 
     @property
-    def whole(self) -> Array | None:
-        """All rows as one array, where they are in memory, dense, without weights and in one chunk."""
-        return None
-
-    @property
     def alone(self) -> Chunk | None:
         """All rows as one chunk, where they are in memory, dense and in one chunk."""
         return None
+
+    @property
+    def whole(self) -> Array | None:
+        """The same without weights, as one array."""
+        alone = None if self.weighted else self.alone
+        return None if alone is None else alone.X
 
     def reweighted(self, weight: np.ndarray) -> Source:
         """The same rows, where they are, each counted `weight` (f64 [n], on the host) times as often."""

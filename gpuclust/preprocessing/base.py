@@ -18,7 +18,7 @@ from ..backends.base import Array, Backend
 from ..backends.select import select
 from ..config import get_config
 from ..data.collection import applied, dtype_of, is_collection
-from ..data.columns import text_told
+from ..data.columns import wrong_columns_told
 from ..data.mapped import Rule
 from ..data.source import Source
 from ..data.stream import Stream, stream
@@ -83,7 +83,7 @@ class Streamed:
         """
         if elsewhere(X):
             return self._transformed(X, self._forward, "transform")
-        with text_told(X):
+        with wrong_columns_told(X):
             out = super().transform(X, **_given(copy))  # type: ignore[misc]
         widened = type(out) is np.ndarray and out.dtype == np.float64 and dtypes(X) is np.float32
         return out.astype(np.float32) if widened else out  # scikit-learn asks some frames for an array first
@@ -103,7 +103,7 @@ class Streamed:
         """
         if elsewhere(X):
             return self._transformed(X, self._backward, "inverse_transform")
-        with text_told(X):
+        with wrong_columns_told(X):
             return super().inverse_transform(X, **_given(copy))  # type: ignore[misc]
 
     def to_sklearn(self) -> Any:

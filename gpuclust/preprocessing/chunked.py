@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from ..data.columns import text_told
+from ..data.columns import wrong_columns_told
 from ..data.stream import Stream, stream
 from ..errors import DataError
 from .base import Streamed
@@ -95,7 +95,7 @@ def numbers(frames: Frames, names: Sequence[Any]) -> Stream:
         for frame in frames():
             rows = frame[list(names)]
             single = all(str(dtype) == "float32" for dtype in rows.dtypes)
-            with text_told(rows):
+            with wrong_columns_told(rows):
                 numbers = rows.to_numpy(np.float32 if single else np.float64, na_value=np.nan)
             yield numbers
 
