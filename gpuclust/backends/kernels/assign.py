@@ -15,6 +15,7 @@ doubt are scored in float32, and the last few are decided by `nearest_direct`. A
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .bounds import DOWN, INF, UP, all_rows, least_lower, since_lower, since_upper, survivors, unsettled
 from .cells import locate
 from .direct import nearest_direct
@@ -151,7 +152,7 @@ def _move(X, rows, new, m, label, weight, magic, sums):
     return count
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def lloyd_pass(
     X, weight, label, upper, lower, lowers, cen, grid, form, delta, magic, sums, moved, mode, batch, window, threads
 ):

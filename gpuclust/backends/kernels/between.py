@@ -10,6 +10,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from . import CACHE
 from .tile import LANES, _data, _fma, _scores, _splat
 
 WIDTH = 4  # rows that a tile is compared with at once
@@ -56,7 +57,7 @@ _tile_l2 = intrinsic(_totals("diff"))
 _tile_l1 = intrinsic(_totals("abs"))
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def add_pass(X, scale, panels, real, start, first, out, l1, threads):
     """out f64 [n, k] IN OUT: out[i, first + c] += sum of the distances of X's row i to panels start[c] .. start[c + 1].
 

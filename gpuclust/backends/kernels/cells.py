@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from . import CACHE
+
 AXES = 3  # features at most
 HALVINGS = 12, 9, 6  # at most, by the number of features: 4096 cells, or 262144
 ROWS = 6  # to every cell: more cells cost more to make than they save
@@ -151,7 +153,7 @@ def _box(low, high, pad, place, share, box_low, box_high):
         box_high[f] = low[f] + (at + 1) * width + pad[f]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def _divide(centers, members, low, high, pad, most, l1):
     """code, members of the finest cells: boxes that wait lie on a stack, each with its members at the end of `pool`."""
     k, d = centers.shape

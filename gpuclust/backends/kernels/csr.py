@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .scan import add_value, blank, fill
 from .sums import two_sum
 from .tile import fma
@@ -25,7 +26,7 @@ class Rows(NamedTuple):
     indptr: Any  # the same, [n + 1]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def form(indices, indptr, d):
     """SORTED: strictly ascending indices in every row; UNSORTED; BROKEN: an index or a pointer out of range."""
     state = SORTED
@@ -45,7 +46,7 @@ def form(indices, indptr, d):
     return state
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def scan_pass(rows, out, square, threads):
     """out f64 [threads, FIELDS, d] OUT: range and sums about zero; square f64 [threads, 2] OUT: sum of squares."""
     n, d = rows.indptr.shape[0] - 1, out.shape[2]
@@ -110,7 +111,7 @@ def _move_part(rows, i, weight, low, high, magic, plus, minus):
         _move_value(weight[i] if weight.shape[0] else 1.0, d, magic, plus, minus)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def move_rows(rows, weight, label, fresh, magic, sums, threads):
     """Move every row from the sums of cluster label[i] to those of fresh[i].
 
@@ -173,7 +174,7 @@ def direct_cost(rows, i, c):
     return total
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def squares(centers, hi, lo, threads):
     """hi, lo f64 [k] OUT <- |c|^2 of every centre."""
     for t in prange(threads):
@@ -181,7 +182,7 @@ def squares(centers, hi, lo, threads):
             hi[j], lo[j] = centre_square(centers[j])
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def row_costs(rows, centers, hi, lo, label, direct, cost, threads):
     """cost f64 [n] OUT <- squared distance of every row to its own centre; `direct`: summed as labels are defined."""
     n = label.shape[0]
@@ -209,7 +210,7 @@ def row_parts(rows, i, scale, centers_t, inside, part):
             part[s] += c[s] * c[s]
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def distances(rows, centers, centers_t, hi, lo, out, threads):
     """out [n, k] OUT <- Euclidean distances, in double-double where the plain sums would cancel."""
     n, k = out.shape

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .bounds import DOWN, UP, since_lower, since_upper
 from .csr import centre_square, direct_cost, pair_cost
 from .gather import add_products, square_norm
@@ -41,7 +42,7 @@ class PackedCSR(NamedTuple):
     tiny: Any  # f64: above the underflow errors of a score and of a sum in float64, in units of scale^2
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def pack_pass(centers, scale, columns, hi, lo, threads):
     """columns, hi, lo as in `PackedCSR`."""
     k, d = centers.shape
@@ -157,7 +158,7 @@ def _nearest(rows, i, cen, score, chosen, cost):
     return j, upper, _lower_bound(cen, delta, xn, (two if j == best else one) + square)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def assign_pass(rows, label, upper, lower, cen, kept, fresh, threads):
     """fresh i32 [n] OUT <- nearest centre of every row; label i32 [n] IN, upper, lower f32 [n] IN/OUT.
 
@@ -176,7 +177,7 @@ def assign_pass(rows, label, upper, lower, cen, kept, fresh, threads):
                     fresh[i], upper[i], lower[i] = j, since_upper(up, cen.own[j]), since_lower(low, cen.other[j])
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def nearest_pass(rows, label, cen, threads):
     """label i32 [n] OUT <- nearest centre of every row; no bounds are kept."""
     n, k = label.shape[0], cen.centers.shape[0]

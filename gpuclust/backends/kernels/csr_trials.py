@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .gather import add_products
 from .trials import BLOCK, potential
 
@@ -33,7 +34,7 @@ class Room(NamedTuple):
     cost: Any
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def squares(table, width, square):
     """square f64 [centres] OUT <- |c|^2, summed line by line."""
     for s in range(square.shape[0]):
@@ -90,7 +91,7 @@ def _room(cen, dtype):
     return Room(np.empty(d + 1, np.int32), np.empty(d + 1), np.empty(width), np.empty(centres, dtype))
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def trials_pass(rows, weight, cost, known, cen, trials, inverse, first, blocks, largest, threads):
     """As `trials.trials_pass`, over sparse rows."""
     n = cost.shape[0]
@@ -110,7 +111,7 @@ def trials_pass(rows, weight, cost, known, cen, trials, inverse, first, blocks, 
                     largest[t, s] = left
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def row_potentials(rows, weight, cost, cen, inverse, out):
     """out i64 [n] <- the potential of every row, under centre 0 of `cen` if there is one (the block of a draw)."""
     room = _room(cen, cost.dtype)

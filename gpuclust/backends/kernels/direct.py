@@ -6,6 +6,8 @@ No fast-math here: the sums are those of the definition, only the loop over cent
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
+
 
 @njit
 def nearest_direct(X, i, centers_t, work, l1):
@@ -92,7 +94,7 @@ def block_costs(X, centers, label, start, stop, cost, l1):
         i += 1
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def row_costs(X, centers, label, cost, l1, threads):
     """cost f64 [n] OUT <- cost of every row at its own centre: the distance, Manhattan or squared."""
     n = X.shape[0]
@@ -101,7 +103,7 @@ def row_costs(X, centers, label, cost, l1, threads):
         block_costs(X, centers, label, start, stop, cost[start:stop], l1)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def distances(X, centers_t, out, l1, threads):
     """out [n, k] OUT <- Euclidean or Manhattan distances, summed in float64, rounded once to out's dtype."""
     n, k = X.shape[0], centers_t.shape[1]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .middle import count_below, middle_row, middle_weight, value
 from .order import select, sort
 
@@ -39,7 +40,7 @@ class State(NamedTuple):
     tries: Any  # i64: passes of this iteration
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def by_pair(pairs, values, heavy, start, out, out_heavy, threads):
     """Order values (and their weights, if any) by pair; start i64 [k * d + 1] OUT, out, out_heavy OUT."""
     size = start.shape[0] - 1
@@ -313,7 +314,7 @@ def _count(tries, p):
     tries[p] += 1
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def settle(
     open_, start, values, heavy, less, same, lost, total, per, magic, reach, likely, limit, state, found, threads
 ):

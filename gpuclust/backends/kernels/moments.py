@@ -4,13 +4,14 @@ Oishi, "Accurate sum and dot product", SIAM J. Sci. Comput. 2005), so that the o
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .sums import two_sum
 from .tile import fma
 
 SUM, SUM_E, SQUARE, SQUARE_E = range(4)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def moments_pass(X, label, origin, count, low, high, sums, threads):
     """X [n, d], label i32 [n], origin f64 [k, d] IN; count i64, low, high f64 [threads, k, d] OUT, sums f64
     [threads, 4, k, d] of x - origin OUT: folded in. Values that are NaN or infinite are left out.

@@ -10,6 +10,7 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
+from . import CACHE
 from .sums import add_pieces
 from .tile import I32, _data
 
@@ -59,7 +60,7 @@ def _keep(pair, value, w, at, pairs, values, heavy, lost):
     return at + 1
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def rank_pass(X, label, low, mid, high, start, feature, less, same, pairs, values, heavy, filled, lost, threads):
     """X [n, d], label i32 [n], low, mid, high [k * d] of X's dtype IN; start i64 [k + 1], feature i64: the features of
     each cluster that are open. less, same i32 [threads, k * d] OUT += rows; pairs i32, values [threads, room] OUT: what
@@ -104,7 +105,7 @@ def rank_pass(X, label, low, mid, high, start, feature, less, same, pairs, value
         filled[t] = at
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def weighted_rank_pass(
     X, weight, magic, label, low, mid, high, start, feature, less, same, total, pairs, values, heavy, filled, lost,
     threads,
@@ -143,7 +144,7 @@ def _buckets_of(row, mid, per, half, slot):
         slot[g] = np.int32(min((1.0 + u / (1.0 + abs(u))) * half, 2.0 * half - 1.0))
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def fine_pass(X, label, place, mid, per, counts, threads):
     """Count the values of pairs in buckets (`brackets.Fine`): place i32, mid, per f64 [k * d] IN; counts i32 [threads,
     u, buckets] OUT +=. A few features of some rows at a time: their counts and the rows stay in the cache.

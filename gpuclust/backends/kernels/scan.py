@@ -6,6 +6,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from . import CACHE
 from .sums import two_sum
 from .tile import _data
 
@@ -99,7 +100,7 @@ def _square(X, i, origin):
     return total
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def scan_pass(X, origin, out, square, threads):
     """out f64 [threads, FIELDS, d] OUT: range and sums about `origin`; square f64 [threads, 2] OUT: sum of squares."""
     n, d = X.shape

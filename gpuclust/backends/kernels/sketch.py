@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .order import sort
 
 
@@ -57,7 +58,7 @@ def _resample(old, share, values, weight, total, u, out):
     out[i:] = values[m - 1] if share == 0.0 else max(values[m - 1], old[size - 1])  # lost to rounding
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def merge_pass(X, weight, order, start, counts, offset, kept, threads):
     """Merge rows into the sketches of their clusters.
 

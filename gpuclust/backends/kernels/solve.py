@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .sums import move_row, two_sum
 from .tile import fma
 
@@ -25,7 +26,7 @@ def _product(a, b):
     return p, fma(a, b, -p)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def means(sums, old, out, mass, way):
     """out f64 [k, d] OUT <- sums / mass, rounded once; rows without mass keep `old`. sums f64 [k, K, d + 1].
 
@@ -47,7 +48,7 @@ def means(sums, old, out, mass, way):
             way[j] += step * step
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def assignment_terms(sums, centers, origin, out):
     """out f64 [2, k] OUT <- (hi, lo) of c_j.(m_j c_j - 2 S_j) about the origin: costs up to w|x - o|^2."""
     k, d = centers.shape
@@ -71,7 +72,7 @@ def assignment_terms(sums, centers, origin, out):
         out[0, j], out[1, j] = two_sum(hi, lo)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def terms_change(old, new):
     """(hi, lo) of the sum of new - old, terms [2, k]: a cluster that is as it was adds exactly 0, however far away."""
     hi, lo = 0.0, 0.0
@@ -82,14 +83,14 @@ def terms_change(old, new):
     return two_sum(hi, lo)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def move_rows(X, weight, magic, plus, minus, sums):
     """Move row i of X from the sums of cluster minus[i] to those of plus[i]; sums f64 [k * K * (d + 1)] IN OUT."""
     for i in range(X.shape[0]):
         move_row(X, i, weight, magic, sums, plus[i] * magic.size, minus[i] * magic.size)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def sum_weighted(values, weight):
     """(hi, lo) of sum w v; the products are rounded, the sum is not (2^-104)."""
     hi, lo = 0.0, 0.0
@@ -99,7 +100,7 @@ def sum_weighted(values, weight):
     return two_sum(hi, lo)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def weighted_total(cost, weight, label, total, mass, rows, threads):
     """total f64 [threads, 2] OUT <- sum of w cost; mass f64 [threads, 2, k], rows i64 [threads, k] OUT += by label."""
     n = cost.shape[0]

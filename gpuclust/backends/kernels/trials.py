@@ -11,6 +11,7 @@ import sys
 import numpy as np
 from numba import njit, prange
 
+from . import CACHE
 from .pack import centre_quad, centre_rows, coming_row, padded, tile_rows
 from .tile import LANES, QUAD, TRIALS, WIDE, tile_trials, tile_trials_abs, wide_abs, wide_diff
 
@@ -114,7 +115,7 @@ def _fold_block(cost, out, low, high, skip, trials, weight, inverse, b, blocks, 
             largest[s] = max(largest[s], _largest(cost, new))
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def trials_pass(
     X, weight, cost, known, shift, scale, panels, l1, trials, inverse, first, blocks, largest, batch, threads
 ):
@@ -148,7 +149,7 @@ def trials_pass(
                 low = high
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def row_potentials(X, weight, cost, shift, scale, panels, l1, inverse, out):
     """out i64 [n] <- the potential of every row, under trial centre 0 if there is one (the block of a draw)."""
     n, d = X.shape

@@ -11,6 +11,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from . import CACHE
 from .middle import value
 from .tile import I32, I64, _data, _prefetch, _splat
 
@@ -27,7 +28,7 @@ NARROW = 2  # columns up to which one is gathered after the other
 AHEAD = 16  # rows that are asked for before they are read
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def by_cluster(label, wanted, start, order, threads):
     """Order rows by cluster, else as they lie: label i32 [n], wanted bool [k] IN; start i64 [k + 1], order u32 [n] OUT.
     Rows of other clusters are left out.
@@ -274,7 +275,7 @@ def _strip(X, rows, f, columns, block, kept, other, tools, one, two):
         one[f + c], two[f + c] = _two(block[c], m, (m - 1) // 2, m // 2, other, *tools)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=CACHE, nogil=True)
 def select_pass(X, order, start, one, two, threads):
     """X [n, d], order u32 [n], start i64 [k + 1] IN; one, two [k, d] OUT: the values in the middle of each cluster.
     Clusters without rows are left alone.
