@@ -1,5 +1,6 @@
 """How many threads to use, and one kernel at a time: Numba's simplest threading layer is not re-entrant."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,35 @@ import numba
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 WORTH_A_THREAD: Final = 1 << 22  # multiply-adds; on a busy machine to wake a thread takes 10 ms and more
+FORKED: Final = (
+    "This process was forked from one that had run kernels, and its threads (GNU OpenMP) do not outlive a fork. Start "
+    "workers by multiprocessing.get_context('spawn') or 'forkserver', or by joblib; or set NUMBA_THREADING_LAYER to "
+    "workqueue before the first fit."
+)
 _lock = threading.Lock()
+_lost = False  # the threads, to a fork: a parallel kernel would end the process without a word to whoever waits for it
+
+
+def _forked() -> None:
+    """In a new child: whoever held the lock is not here."""
+    global _lock, _lost
+    _lock, _lost = threading.Lock(), _lost or _by_gnu()
+
+
+def _by_gnu() -> bool:
+    """Whether threads were started, by GNU's OpenMP."""
+    try:
+        if numba.threading_layer() != "omp":
+            return False
+    except ValueError:  # there are none yet
+        return False
+    from numba.np.ufunc import omppool  # type: ignore[attr-defined]
+
+    return bool(omppool.openmp_vendor == "GNU")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def thread_count() -> int:
@@ -18,7 +47,15 @@ def thread_count() -> int:
 
 
 def run(kernel: Callable[..., Any], *args: Any) -> Any:
-    """Call a parallel kernel with the thread count as its last argument."""
+    """Call a parallel kernel with the thread count as its last argument.
+
+    Raises
+    ------
+    RuntimeError
+        In a process forked from one whose threads cannot be used here.
+    """
+    if _lost:
+        raise RuntimeError(FORKED)
     with _lock:
         return kernel(*args, thread_count())
 
