@@ -37,6 +37,12 @@ class DD(NamedTuple):
         return self.hi + self.lo
 
 
+def loss(total: DD) -> float:
+    """A sum of costs, rounded; inf where it overflowed. Rows are finite, so that nothing else makes it no number."""
+    value = float(total.value())
+    return np.inf if np.isnan(value) else value
+
+
 class Statistic(Protocol):
     def merge(self, other: Self) -> Self: ...
 
@@ -115,6 +121,10 @@ class Cost:
     def none(cls, k: int) -> Cost:
         """That of no rows."""
         return cls(DD(0.0, 0.0), DD(np.zeros(k), np.zeros(k)), np.zeros(k, np.int64))
+
+    @property
+    def loss(self) -> float:
+        return loss(self.total)
 
     def merge(self, other: Cost) -> Cost:
         return Cost(self.total + other.total, self.mass + other.mass, self.rows + other.rows)

@@ -125,7 +125,7 @@ class CenterEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         source = self._open(X, sample_weight, finite=False)
         with refusing(self, X, self.device):
             cost: Cost = source.fold(_score, self._stage(source))
-        return -float(cost.total.value())
+        return -cost.loss
 
     def _open(self, X: Any, sample_weight: Any = None, *, finite: bool = True) -> Source:
         """X as a source; `finite=False` where `nearest` sees to it that its values are."""

@@ -122,7 +122,7 @@ class LloydEstimator(CenterEstimator):
                 source, objective, params, max_iter=self.max_iter, tol=self._tolerance(frame), run=run,
                 verbose=self.verbose, keeper=keeper, place=place,
             )  # fmt: skip
-            if best is None or fit.cost.total.value() < best.cost.total.value():
+            if best is None or fit.cost.loss < best.cost.loss:
                 best = fit
                 labels = source.labels(copy=run < n_init - 1)
         assert best is not None
@@ -131,7 +131,7 @@ class LloydEstimator(CenterEstimator):
     def _keep(self, source: Source, fit: Fit, labels: Any) -> None:
         self.cluster_centers_ = fit.params.centers.astype(source.dtype)
         self.labels_ = self._labels(source, labels)
-        self.inertia_ = float(fit.cost.total.value())
+        self.inertia_ = fit.cost.loss
         self.n_iter_ = fit.n_iter
         self.converged_ = fit.converged
         self.inertia_history_ = fit.history

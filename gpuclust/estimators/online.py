@@ -162,7 +162,7 @@ class OnlineEstimator(CenterEstimator):
         for run in range(self._n_init):
             online.tell(self.verbose, f"Init {run + 1}/{self._n_init} with method {init}")
             centers = self._start(source, init, random_state)
-            inertia = float(label(drawn, centers, self._metric).total.value())
+            inertia = label(drawn, centers, self._metric).loss
             online.tell(self.verbose, f"Inertia for init {run + 1}/{self._n_init}: {inertia}")
             found.append((inertia, centers))
         return min(found, key=lambda start: start[0])[1]
@@ -188,7 +188,7 @@ class OnlineEstimator(CenterEstimator):
         centers = running.centers.astype(dtype)
         if self.compute_labels:
             found = label(source, centers.astype(np.float64), self._metric)
-            self.inertia_ = float(found.total.value())
+            self.inertia_ = found.loss
             if cost is not None:
                 online.tell_empty(found)
         else:

@@ -52,7 +52,7 @@ def state_of(
     centres."""
     known = None
     if best is not None:
-        known = Best(best.params.centers, best.history, best.converged, float(best.cost.total.value()))
+        known = Best(best.params.centers, best.history, best.converged, best.cost.loss)
     return State(run, centers, place, known, random_state.get_state(legacy=False))
 
 
@@ -85,7 +85,7 @@ def run_again(source: Source, best: Best, metric: Metric) -> tuple[Fit, Any]:
         If these rows have another inertia.
     """
     cost = label(source, best.centers, metric)
-    if float(cost.total.value()) != best.inertia:
+    if cost.loss != best.inertia:
         raise DataError(
             "The rows are not those of the checkpoint: its best run has another inertia. Pass the same rows, delete the"
             " checkpoint, or choose another path."

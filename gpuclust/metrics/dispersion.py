@@ -81,9 +81,10 @@ def inertia(
     source = opened(X, Options(device, chunk_size, sample_weight), metric=kind)
     centers = checked_centers(centers, source)
     if labels is None:
-        return float(label(source, centers, kind).total.value())
-    put(source, indices(labels, source, len(centers)), len(centers))
-    total = float(source.fold(_cost, centers, kind).total.value())
+        total = label(source, centers, kind).loss
+    else:
+        put(source, indices(labels, source, len(centers)), len(centers))
+        total = source.fold(_cost, centers, kind).loss
     check_held(total)
     return total
 

@@ -174,7 +174,7 @@ def run(opened: Opened, centers: np.ndarray) -> Found:
     )
     cost = fit.cost
     return Found(
-        len(centers), fit.params.centers, float(cost.total.value()), cost.mass.value(),
+        len(centers), fit.params.centers, cost.loss, cost.mass.value(),
         int(np.count_nonzero(cost.rows)), fit.n_iter, time.perf_counter() - begin,
         fit._replace(params=Reported(fit.params.centers)),
     )  # fmt: skip
@@ -188,7 +188,7 @@ def batch_fit(opened: Opened, k: int, seed: int) -> Found:
     centers = fitted.cluster_centers_.astype(np.float64)
     cost = label(source, centers, model._metric)
     return Found(
-        k, centers, float(cost.total.value()), cost.mass.value(), int(np.count_nonzero(cost.rows)), fitted.n_iter_,
+        k, centers, cost.loss, cost.mass.value(), int(np.count_nonzero(cost.rows)), fitted.n_iter_,
         time.perf_counter() - begin, None, seed,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backends.base import Backend, Chunk
 from ..backends.frame import Frame
-from ..backends.statistics import DD, Cost
+from ..backends.statistics import DD, Cost, loss
 from ..data.source import Source
 from ..errors import TURNED, DataError
 from ..objectives.mean import Final
@@ -134,10 +134,10 @@ def iterate(
 
 def _known(final: Final, frame: Frame) -> Final:
     """Refuse costs that are no number. Bounds settle labels of rows that are not read; costs are summed of all. Those
-    of rows so large that sums of squares overflow tell nothing."""
+    of rows so large that sums of squares overflow tell nothing, and are inf."""
     scale = float(frame.scale)
     most = frame.mass * frame.largest / scale / (1.0 if frame.metric.l1 else scale)
-    if np.isnan(final.cost.total.hi) and np.isfinite(most):
+    if not np.isfinite(final.cost.total.hi) and np.isfinite(most):
         raise ValueError(f"Some rows {TURNED}")
     return final
 
@@ -169,7 +169,7 @@ def _history(total: DD, changes: list[DD]) -> np.ndarray:
 
 
 def _loss(total: DD) -> float:
-    return max(float(total.value()), 0.0)
+    return max(loss(total), 0.0)
 
 
 def _tell(verbose: int, record: progress.Iteration) -> None:

@@ -53,7 +53,7 @@ def run(
             began, old = time.perf_counter(), running
             batch = next(coming)
             running, cost = step(batch, old, update, rules, random_state)
-            total = float(cost.total.value())
+            total = cost.loss
             rows, seconds = int(cost.rows.sum()), time.perf_counter() - began
             progress.emit(progress.Iteration(0, number, n_steps, total, rows, rows, seconds))
             moved = float(((running.centers - old.centers) ** 2).sum()) if rules.tol > 0 else 0.0

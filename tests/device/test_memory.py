@@ -622,4 +622,15 @@ def test_costs_that_overflow_are_not_taken_for_rows_that_turned_nan(rng, where):
         model = fit(X * 2.0**508, init=X[:3] * 2.0**508, device=where, chunk_size=chunk_size)
         np.testing.assert_array_equal(model.labels_, reference.labels_)
         np.testing.assert_array_equal(model.cluster_centers_, reference.cluster_centers_ * 2.0**508)
-        assert not np.isfinite(model.inertia_)
+        assert model.inertia_ == -model.score(X * 2.0**508) == np.inf
+        np.testing.assert_array_equal(model.inertia_history_, np.inf)
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+@pytest.mark.usefixtures("machine")
+def test_sums_of_absolute_values_that_overflow_are_inf(where):
+    """Those of each feature are within float64, or the rows would be refused."""
+    X = np.repeat([[1.0] * 100, [-1.0] * 100, [9.0] * 100], 2, axis=0) * 2.0**1016
+    model = fit(X, estimator=KMedians, init=X[[0, 4]], device=where, max_iter=1)
+    assert model.inertia_ == -model.score(X) == np.inf
+    np.testing.assert_array_equal(model.inertia_history_, np.inf)

@@ -185,3 +185,9 @@ def test_distances_that_float64_cannot_hold_are_refused(rng, score):
     """Instead of 0, which would be perfect."""
     with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ValueError, match="distances that float64 cannot hold"):
         score(rng.normal(size=(60, 3)) * 1e160, np.arange(60) % 3)
+
+
+@pytest.mark.parametrize("labels", [None, [0, 0, 1]])
+def test_an_inertia_that_float64_cannot_hold_is_refused(labels):
+    with pytest.raises(ValueError, match="distances that float64 cannot hold"):
+        metrics.inertia([[-1e200], [1e200], [2e200]], [[0.0], [2e200]], labels=labels)
