@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import cupy
 import numpy as np
 
-from .cuda_memory import reserve
+from .cuda_memory import pinned_empty, reserve
 from .nested import changed
 from .statistics import Array, merged
 
@@ -51,7 +51,7 @@ def once(name: str, of: tuple[Any, ...], make: Callable[[], S]) -> S:
 class Coming(NamedTuple):
     """A record whose copy was begun."""
 
-    host: np.ndarray  # u8, pinned
+    host: np.ndarray  # u8, pinned if possible
     done: Any  # event
     read: Callable[[np.ndarray], Any]
 
@@ -145,8 +145,7 @@ class Record:
 
         if _tables.get() is None:
             return build(**self.now())
-        memory = cupy.cuda.alloc_pinned_memory(max(1, self._memory.nbytes))
-        host = np.frombuffer(memory, np.uint8, self._memory.nbytes)
+        host = pinned_empty((self._memory.nbytes,), np.uint8)
         self._memory.get(out=host, blocking=False)
         out: Any = Later([Coming(host, cupy.cuda.get_current_stream().record(), read)])
         return out

@@ -19,6 +19,7 @@ R = TypeVar("R")
 TILE_BYTES: Final = 4 << 30  # temporaries of a tile at most: many waves of blocks, since the host makes ten launches
 SHARE: Final = 32  # and of a device's memory not more than this part
 PIECE: Final = 32 << 20  # bytes of pinned memory that rows pass through, twice
+NO_MEMORY: Final = 2  # cudaErrorMemoryAllocation
 PIECES: Final = 16  # or more: to pin memory takes as long as to send ten times as much
 logger = logging.getLogger("gpuclust")
 
@@ -108,9 +109,16 @@ def is_pinned(rows: np.ndarray) -> bool:
 
 
 def pinned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """A host array in such memory."""
+    """A host array in such memory; in pageable memory where the system pins no more: copies from there or to it are
+    as safe, and slower."""
     count = int(np.prod(shape))
-    memory = cupy.cuda.alloc_pinned_memory(max(1, count * np.dtype(dtype).itemsize))
+    try:
+        memory = cupy.cuda.alloc_pinned_memory(max(1, count * np.dtype(dtype).itemsize))
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if error.status != NO_MEMORY:
+            raise
+        tell_unpinned()
+        return np.empty(shape, dtype)
     out: np.ndarray = np.frombuffer(memory, dtype, count).reshape(shape)
     return out
 
@@ -237,3 +245,11 @@ def _units(rows: int, unit: int) -> int:
 @functools.cache
 def tell_once(device: int) -> None:
     logger.warning("The memory of cuda:%d is full; working with half the rows at a time.", device)
+
+
+@functools.cache
+def tell_unpinned() -> None:
+    logger.warning(
+        "No more of the host's memory can be pinned: copies to and from the GPU are slower. Free some, pass a smaller"
+        " chunk_size, or raise the limit of locked memory (ulimit -l)."
+    )

@@ -47,6 +47,7 @@ NAMES = [
     "cuda.alloc_pinned_memory",
     "cuda.get_current_stream",
     "cuda.memory.OutOfMemoryError",
+    "cuda.runtime.CUDARuntimeError",
     "cuda.runtime.deviceGetPCIBusId",
     "cuda.runtime.driverGetVersion",
     "cuda.runtime.getDeviceCount",
@@ -64,6 +65,14 @@ class OutOfMemoryError(MemoryError):
     """As `cupy.cuda.memory.OutOfMemoryError`."""
 
 
+class CUDARuntimeError(RuntimeError):
+    """As `cupy.cuda.runtime.CUDARuntimeError`."""
+
+    def __init__(self, status):
+        super().__init__(f"cudaError {status}")
+        self.status = status
+
+
 class Machine:
     """The state of the pretended GPUs."""
 
@@ -74,6 +83,7 @@ class Machine:
         self.used: Counter[int] = Counter()  # bytes, by device
         self.peak, self.allocations = 0, 0
         self.fail: set[int] = set()  # allocations that find the memory full, counted from 0
+        self.unpinned = 0  # or the CUDA error of whoever asks for pinned memory
         self.largest = None  # or the bytes of the largest array that may exist
         self.h2d = self.d2h = self.waits = 0
         self.h2d_bytes = self.d2h_bytes = 0
@@ -395,10 +405,16 @@ class Stream:
         self._after = []  # (copy, event of another stream's downloads that it comes after)
 
     def copy_later(self, there, source):
-        """From pinned memory, which may change until then, or to it."""
+        """From pinned memory, which may change until then, or to it. Pageable memory, where none can be pinned, is read
+        before this returns, and holds what was written."""
         pinned = there if self.device is not None else source
         if not Pinned.holds(pinned.ctypes.data):
-            raise ValueError("a copy beside the kernels from or to memory that is not pinned")
+            if not ndarray.machine.unpinned:
+                raise ValueError("a copy beside the kernels from or to memory that is not pinned")
+            self._copies.append((there, source.copy()))
+            if self.device is not None:
+                self.land(len(self._copies))
+            return
         there.view(np.uint8).reshape(-1)[...] = 0xFF
         self._copies.append((there, source if self.device is not None else source.ctypes.data))
 
@@ -468,6 +484,8 @@ class Pinned:
 
     @classmethod
     def alloc(cls, size):
+        if ndarray.machine.unpinned:
+            raise CUDARuntimeError(ndarray.machine.unpinned)
         block = bytearray(b"\xff" * size)
         kind = type("PinnedMemory", (ctypes.c_ubyte * size,), {"__del__": lambda self: ctypes.memset(self, 0xFF, size)})
         memory = kind.from_buffer(block)
@@ -628,6 +646,7 @@ def module(machine):
         get_current_stream=lambda: machine.stream(machine.current),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=types.SimpleNamespace(
+            CUDARuntimeError=CUDARuntimeError,
             driverGetVersion=lambda: 12080,
             runtimeGetVersion=lambda: 12080,
             getDeviceCount=lambda: machine.devices,

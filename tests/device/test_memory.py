@@ -16,7 +16,7 @@ import pytest
 from laws.cases import WEIGHTS, blobs
 from laws.runs import assert_same_bits, fit, write_npy, write_parquet
 
-from gpuclust import DeviceMemoryError, KMeans, KMedians
+from gpuclust import DeviceMemoryError, KMeans, KMedians, stream
 from gpuclust.backends.statistics import Moves
 from gpuclust.validation import Reader, open_source
 
@@ -297,6 +297,28 @@ def test_a_full_device_halves_the_rows_and_says_so_once(machine, rng, caplog):
     assert [record.message for record in caplog.records if "memory" in record.message] == [
         "The memory of cuda:0 is full; working with half the rows at a time."
     ]
+
+
+def test_memory_that_cannot_be_pinned_is_pageable_and_said_so_once(machine, rng, tmp_path, caplog, monkeypatch):
+    from gpuclust.backends import cuda_memory
+
+    monkeypatch.setattr(cuda_memory, "PIECE", 1_000)
+    X, weight = blobs(rng, 3000, 4, np.float32), rng.uniform(1, 2, 3000)
+    path, how = write_npy(tmp_path / "rows.npy", X), {"init": X[:5], "max_iter": 3}
+    ways = [(X, None), (path, 700), (stream(list(np.split(X, 3))), None)]
+    machine.unpinned = 2
+    with caplog.at_level(logging.WARNING, "gpuclust"):
+        for rows, chunk_size in ways:
+            for estimator in (KMeans, KMedians):
+                reference = fit(X, weight, estimator, **how)
+                assert_same_bits(fit(rows, weight, estimator, chunk_size=chunk_size, device="cuda", **how), reference)
+    assert [record.message for record in caplog.records if "pinned" in record.message] == [
+        "No more of the host's memory can be pinned: copies to and from the GPU are slower. Free some, pass a smaller"
+        " chunk_size, or raise the limit of locked memory (ulimit -l)."
+    ]
+    machine.unpinned = 999  # what is not about memory stays an error
+    with pytest.raises(RuntimeError, match="999"):
+        fit(path, device="cuda", **how)
 
 
 @pytest.mark.parametrize("weights", ["none", "wide"])
