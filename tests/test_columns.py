@@ -63,6 +63,7 @@ ODD = {
     "complex": (np.arange(3) * 1j, r"Complex data not supported: column 'odd' .* \(complex128\)\. .*numpy.imag"),
     "lists": ([[1], [2], [3]], "Column 'odd' must hold numbers, but has a value of type (list|ndarray)"),
     "sets": ([{1}, {2}, {"{a}"}], "Column 'odd' must hold numbers, but has a value of type set"),
+    "absent": (pd.Series([1.0, pd.NA, 2.0], dtype=object), r"Column 'odd' holds pandas.NA among objects.*astype\('Float64'"),
 }  # fmt: skip
 KINDS = {"pandas": lambda df: df, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
 
@@ -71,7 +72,7 @@ KINDS = {"pandas": lambda df: df, "polars": pl.from_pandas, "pyarrow": pa.Table.
 @pytest.mark.parametrize("odd", ODD)
 def test_columns_of_no_numbers_are_told_with_what_to_do(kind, odd):
     """Dates of all libraries: some hand them over as microseconds since 1970, beside which nothing else counts."""
-    if kind != "pandas" and odd in ("complex", "sets"):
+    if kind != "pandas" and odd in ("complex", "sets", "absent"):
         pytest.skip("it has no such columns")
     values, words = ODD[odd]
     frame = KINDS[kind](pd.DataFrame({"x": [1.0, np.nan, 3.0], "odd": values}))
@@ -85,6 +86,24 @@ def test_columns_of_no_numbers_are_told_with_what_to_do(kind, odd):
         alone = frame[["odd"]]
         with pytest.raises(DataError, match=words):
             KMeans(2, device="cpu").fit(alone)
+
+
+@pytest.mark.parametrize("kind", [pl.Array(pl.Float64, 1), pl.Array(pl.Int64, 2), pl.List(pl.Int64), pl.Struct({"a": pl.Int64, "b": pl.Int64})], ids=str)
+def test_columns_of_several_values_a_row_are_told(kind):
+    """NumPy makes further dimensions of some."""
+    value = {"a": 1, "b": 2} if isinstance(kind, pl.Struct) else [1] * getattr(kind, "size", 2)
+    column = pl.Series("odd", [value] * 3, dtype=kind)
+    for frame in (pl.DataFrame([pl.Series("x", [1.0, 2.0, 3.0]), column]), pl.DataFrame([column])):
+        with pytest.raises(DataError, match="Column 'odd' must hold numbers, but has a value of type"):
+            KMeans(2, device="cpu").fit(frame)
+
+
+def test_missing_numbers_are_not_taken_for_missing_objects():
+    """NumPy is given pandas.NA in both kinds of columns."""
+    frame = pd.DataFrame({"good": pd.array([1, pd.NA, 3], "Int64"), "odd": pd.Series([1.0, pd.NA, 2.0], dtype=object)})
+    with pytest.raises(DataError, match="Column 'odd' holds pandas.NA"):
+        StandardScaler().fit(frame)
+    assert StandardScaler().fit_transform(frame.astype("Float64")).shape == (3, 2)
 
 
 @pytest.mark.parametrize("odd", ODD)

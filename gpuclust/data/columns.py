@@ -39,6 +39,10 @@ COMPLEX = (
     "Complex data not supported: column {name} holds complex numbers ({kind}). Leave it out, or make columns of"
     " numpy.real and numpy.imag of it."
 )
+ABSENT = (
+    "Column {name} holds pandas.NA among objects, which NumPy makes no number of: give it a type for missing numbers"
+    " (column.astype('Float64')), and leave its rows out or impute them where missing values are refused."
+)
 OTHER = (
     "Column {name} must hold numbers, but has a value of type {kind}: leave it out, or turn its values into numbers."
 )
@@ -98,10 +102,11 @@ def wrong_columns_told(X: Any, among: Sequence[int] | None = None) -> Iterator[N
         anonymous = among is None and library(X) is None
         if anonymous or isinstance(error, DataError) or not any(words in str(error) for words in REFUSALS):
             raise
-        for name, column in columns(X, among):
-            wrong = _wrong(column)
-            if wrong is not None:
-                raise DataError(wrong.format(name=repr(name))) from error
+        for said in (_wrong, _absent):
+            for name, column in columns(X, among):
+                wrong = said(column)
+                if wrong is not None:
+                    raise DataError(wrong.format(name=repr(name))) from error
         raise
 
 
@@ -134,14 +139,19 @@ def columns(X: Any, among: Sequence[int] | None = None) -> Iterator[tuple[Any, n
         if X.ndim != 2:
             return
     for f, name in enumerate(column_names(X)):
-        if among is not None and f not in among:
+        if (among is not None and f not in among) or (kind == "pandas" and _of_numbers(X.dtypes.iloc[f])):
             continue
         if kind is None:
             column = X[:, f]
         else:
             column = np.asarray(X.iloc[:, f] if kind == "pandas" else X[name] if kind == "polars" else X.column(f))
-        if column.dtype.kind not in "biuf":
+        if column.dtype.kind not in "biuf" or column.ndim > 1:
             yield name, column
+
+
+def _of_numbers(dtype: Any) -> bool:
+    """Whether a type of pandas' is one of real numbers; NumPy may be given objects where some are missing."""
+    return bool(sys.modules["pandas"].api.types.is_numeric_dtype(dtype)) and dtype.kind != "c"
 
 
 def _wrong(column: np.ndarray) -> str | None:
@@ -155,6 +165,12 @@ def _wrong(column: np.ndarray) -> str | None:
             shown = repr(value[:LONGEST] if isinstance(value, (str, bytes)) else type(value).__name__)
             return told.replace("{value}", _escaped(shown)).replace("{kind}", type(value).__name__)
     return None
+
+
+def _absent(column: np.ndarray) -> str | None:
+    """The same where one is pandas.NA."""
+    missing = getattr(sys.modules.get("pandas"), "NA", None)
+    return ABSENT if missing is not None and any(value is missing for value in column) else None
 
 
 def _told(value: Any) -> str | None:

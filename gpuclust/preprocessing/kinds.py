@@ -77,7 +77,7 @@ def _facts(pd: Any, name: Any, column: Any) -> Facts:
     kind, there = _kind(pd, column), column.dropna()
     try:
         distinct = int(there.nunique())
-    except TypeError:  # lists and the like
+    except (TypeError, NotImplementedError):  # lists and the like; of pyarrow's
         kind, distinct = "other", len(there)
     counts_up = False
     if kind == "integer" and len(there) and distinct == len(there):

@@ -260,3 +260,9 @@ def test_too_few_columns_to_encode_are_told():
     for X in (rows[:, :1], pd.DataFrame(rows[:, :1])):
         with pytest.raises(ValueError, match="X has 1 features, but OneHotEncoder is expecting 2"):
             OneHotEncoder().fit(rows).transform(X)
+
+
+def test_lists_of_pyarrow_are_no_categories():
+    odd = pd.Series([[1], [2], [3]], dtype=pd.ArrowDtype(pa.list_(pa.int64())))
+    made = make_preprocessor(pd.DataFrame({"x": [1.0, 2.0, 3.0], "odd": odd}))
+    assert made.explanation_[1].startswith("odd: dropped, because it is neither a number nor a category")
