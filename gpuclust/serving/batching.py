@@ -111,7 +111,7 @@ class Batcher:
         """Requests to one model, as many as make a batch, and their rows."""
         batch: list[Waiting] = []
         rows, queue = 0, self._queue
-        while queue and rows < BATCH_ROWS and (not batch or queue[0].loaded is batch[0].loaded):
+        while queue and rows < BATCH_ROWS and (not batch or _together(batch[0], queue[0])):
             each = queue.popleft()
             if not each.answer.done():
                 batch.append(each)
@@ -141,6 +141,13 @@ class Batcher:
             if each.until < now and not each.answer.done():
                 each.answer.set_exception(Refused(504, late))
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+
+
+def _together(one: Waiting, other: Waiting) -> bool:
+    """Whether both are answered in a batch as they are alone: preprocessing computes in the type of the rows, distances
+    of rows of any type are float64's."""
+    same = one.loaded.scorer.preprocessor is None or one.ask.rows.dtype == other.ask.rows.dtype
+    return other.loaded is one.loaded and same
 
 
 def _scored(batch: list[Waiting]) -> Outcome:

@@ -1,5 +1,6 @@
 """Models with preprocessing: rows go in as they are."""
 
+import asyncio
 import io
 
 import numpy as np
@@ -59,6 +60,22 @@ def test_a_row_is_scored_alike_alone_and_in_company(serving, people):
     strange = [ROWS[0] | {"city": city} for city in (5, 2.5, 10**19)]
     together = client.predict([*ROWS, *strange], distances=True)["distances"]
     assert [client.predict([row], distances=True)["distances"][0] for row in [*ROWS, *strange]] == together
+
+
+def test_float32_rows_are_scored_alike_alone_and_beside_float64(serving):
+    """A scaler computes in the type of the rows."""
+    client = serving(make_pipeline(RobustScaler(), KMeans(3, random_state=0, device="cpu")).fit(X))
+    bodies = [npy(NEW[i : i + 5].astype(dtype)) for i in range(0, 40, 5) for dtype in (np.float32, np.float64)]
+    alone = [client.bulk(body, NPY).content for body in bodies]
+    before = client.metric("gpuclust_batch_rows_count")
+
+    async def all_of_them(bodies):
+        calls = (client.http.post("/v1/predict", content=body, headers={"content-type": NPY}) for body in bodies)
+        return [answer.content for answer in await asyncio.gather(*calls)]
+
+    assert client.run(all_of_them(bodies)) == alone
+    assert client.run(all_of_them(bodies[::2])) == alone[::2]
+    assert client.metric("gpuclust_batch_rows_count") - before < len(bodies) + 4  # those of one type share batches
 
 
 @pytest.mark.parametrize("categorical", ["onehot", "frequency"])
