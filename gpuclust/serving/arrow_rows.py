@@ -101,11 +101,11 @@ def _field(buffer: bytes, table: int, number: int) -> int | None:
 
 
 def _places(schema: Any, columns: Columns) -> list[int]:
-    """Which column of the stream each of the model's is."""
+    """Which column of the stream each of the model's is; -1: one that the model drops is left out."""
     names = list(schema.names)
     if columns.named:
         columns.check_names(names, "The stream")
-        where = [names.index(name) for name in columns.names]
+        where = [names.index(name) if name in names else -1 for name in columns.names]
     else:
         columns.check_width(len(names), "The stream")
         where = list(range(len(names)))

@@ -42,12 +42,14 @@ class Columns:
         return all(feature.categories is None for feature in self.features)
 
     def check_names(self, given: Sequence[str], what: str) -> None:
-        """Raise unless these are the names of the columns, in any order."""
+        """Raise unless these are the names of the columns, in any order; those that the model drops may be left out."""
         if sorted(given) == sorted(self.names):
             return
-        missing = [name for name in self.names if name not in given]
+        missing = [feature.name for feature in self.features if feature.used and feature.name not in given]
         more = [name for name in given if name not in self.names]
         parts = [f"{said} {_listed(names)}" for said, names in (("lacks", missing), ("has unknown", more)) if names]
+        if not parts and len(set(given)) == len(given):
+            return
         wrong = " and ".join(parts) or "has a feature twice"
         raise unsuitable(f"{what} {wrong}; the model's are {_listed(self.names)}.")
 

@@ -109,7 +109,7 @@ def _looked_at(rows: list[Any], columns: Columns) -> np.ndarray:
 def _row(row: Any, number: int, columns: Columns) -> list[Any]:
     if type(row) is dict:
         columns.check_names(list(row), f"Row {number}")
-        row = [row[name] for name in columns.names]
+        row = [row.get(name) for name in columns.names]
     elif type(row) is not list:
         raise unsuitable(f"Row {number} must be an array of values or an object of features.")
     columns.check_width(len(row), f"Row {number}")

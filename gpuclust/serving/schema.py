@@ -160,7 +160,8 @@ def _body(columns: Columns, max_rows: int, options: dict[str, Any]) -> dict[str,
     width = len(values)
     row = {"type": "array", "minItems": width, "maxItems": width, "items": values[0]}
     named = {
-        "type": "object", "required": list(columns.names), "additionalProperties": False,
+        "type": "object", "additionalProperties": False,
+        "required": [feature.name for feature in columns.features if feature.used],
         "properties": dict(zip(columns.names, values, strict=True)),
     }  # fmt: skip
     kinds = [named, row] if same else [named]
@@ -174,7 +175,7 @@ def _body(columns: Columns, max_rows: int, options: dict[str, Any]) -> dict[str,
 def _value(columns: Columns, at: int) -> dict[str, Any]:
     feature = columns.features[at]
     if not feature.used:
-        return {"description": "Not used: anything."}
+        return {"description": "Not used: anything, or left out of an object."}
     number = {"type": "number", "minimum": -LARGEST, "maximum": LARGEST}
     if feature.categories is not None:
         known: list[Any] = list(feature.categories)

@@ -174,6 +174,20 @@ def test_columns_that_the_model_drops_may_hold_anything(serving, people, named, 
     expected = model.transform(given).tolist()
     assert client.predict(listed, distances=True)["distances"] == expected
     assert client.predict(rows, distances=True)["distances"] == expected if named else True
+    if named:
+        left = ["age", "income", *([] if scaled else ["city"])]
+        few = [{name: row[name] for name in left} for row in rows]
+        assert client.predict([*few, rows[0]], distances=True)["distances"] == [*expected, expected[0]]
+        sent = arrow(pa.Table.from_pylist(few).select(left[::-1]))
+        assert read_arrow(client.bulk(sent, ARROW))["labels"].to_pylist() == model.predict(given).tolist()
+        for name in left:
+            lacking = [{other: value for other, value in few[0].items() if other != name} | {"kids": 1}]
+            refused(client.post("/v1/predict", json={"rows": lacking}), 422, f"lacks '{name}'")
+            refused(client.bulk(arrow(pa.Table.from_pylist(lacking)), ARROW), 422, f"lacks '{name}'")
+        twice = pa.table([pa.array([1.0])] * 2 + [pa.array(["x"])] * (len(left) - 1), names=["age", *left])
+        refused(client.bulk(arrow(twice), ARROW), 422, "a feature twice")
+        schema = str(client.get("/openapi.json").json()["paths"]["/v1/predict"])
+        assert f"'required': {left}" in schema
     numbers = [[1.0 if name in ("kids", "note") else row[name] for name in where] for row in rows]
     assert client.predict(numbers, distances=True)["distances"] == expected
     columns = {name: pa.array([row[name] for row in rows]) for name in ("age", "income", "city")}
