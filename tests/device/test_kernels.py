@@ -911,4 +911,8 @@ def test_sizes_are_the_same_in_both_languages(machine):
         ("seeds", "COARSE"): seeding.COARSE,
     }
     assert defined == ours
+    state = re.search(r"^struct State \{.*?^\};", (cuda_kernels.SOURCES / "seeds.cu").read_text(), re.DOTALL | re.MULTILINE)
+    kinds, names = zip(*re.findall(r"^    (\w+) (\w+);", state[0], re.MULTILINE), strict=True)
+    assert kinds == ("int64_t",) * 4 + ("double",) * 3 and len(kinds) == cuda_seeding.STATE
+    assert (names[1], names[-1]) == ("row", "next_grid")  # what the host begins with
     assert cuda_labels.STAGES == 2 * 2 * cuda_labels.TILE * (cuda_labels.DEEP + 4) * 4
