@@ -13,14 +13,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from .series import ModelSeries, remove_left
+from .series import FOLDER, ModelSeries, remove_left
 
 SECONDS: Final = 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
 ROWS: Final = 1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576
 MOST_CLUSTERS: Final = 1000  # that are told apart
 MODEL: Final = 16  # characters of a model's digest that name it, as in the answers' header
 TRIES: Final = 5  # to read all files while other workers remove theirs and make new ones
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # where several workers put their counts
 
 
 class Measures:

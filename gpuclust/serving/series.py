@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from prometheus_client import multiprocess
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # where several workers put their counts
 CLUSTERS: Final = "gpuclust_cluster_rows", "Rows scored, by cluster and model.", ["cluster", "model"]
 DRIFT: Final = (
     "gpuclust_drift", "Effect of each test of drift against the training rows; the worst worker's.",
@@ -112,7 +114,27 @@ def remove_left(folder: str, model: str, alive: set[int]) -> None:
             place.unlink(missing_ok=True)
 
 
-def remove_gauges(folder: str, pid: int) -> None:
-    """A worker is no more: what it found last of its rows is true of none. What it counted stays."""
+def mark_process_dead(pid: int, folder: str | None = None) -> None:
+    """A worker is no more: what it found last of its rows is true of none. What it counted stays.
+
+    `gpuclust serve --workers N` sees to it. A supervisor of your own, such as gunicorn in `child_exit`, calls it in
+    place of prometheus_client's function of this name, which knows nothing of the files of single models.
+
+    Parameters
+    ----------
+    pid : int
+        The process that was the worker.
+    folder : str, optional
+        Where the workers put their counts; default: PROMETHEUS_MULTIPROC_DIR of the environment.
+
+    Raises
+    ------
+    ValueError
+        If there is no folder.
+    """
+    folder = folder or os.environ.get(FOLDER)
+    if folder is None:
+        raise ValueError(f"Workers put their counts in no folder: set {FOLDER}, or pass folder=.")
+    multiprocess.mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
     for place in Path(folder).glob(f"gauge_*_{pid}-*.db"):
         place.unlink(missing_ok=True)

@@ -23,9 +23,8 @@ from uvicorn.config import LOGGING_CONFIG
 from ..persistence import read_model
 from .app import create_app
 from .crew import Crew
-from .measures import FOLDER
 from .protocol import Protocol, TimedServer
-from .series import remove_gauges
+from .series import FOLDER, mark_process_dead
 from .settings import Settings
 
 logger = logging.getLogger("gpuclust.serving")
@@ -201,12 +200,9 @@ def _watch(workers: list[_Worker], crew: Crew, signals: list[int], waker: Any) -
 
 def _replace(worker: _Worker, crew: Crew) -> None:
     """Start a worker in the place of one that died; soon, but not in a tight loop."""
-    from prometheus_client.multiprocess import mark_process_dead
-
     pid, code = worker.process.pid, worker.process.exitcode
     logger.error("Worker %d ended with exit code %s; another one is started.", pid, code)
-    mark_process_dead(pid, crew.folder)  # type: ignore[no-untyped-call]
-    remove_gauges(crew.folder, pid)
+    mark_process_dead(pid, crew.folder)
     crew.forget(pid)
     if time.monotonic() - worker.since < TOO_SOON:
         time.sleep(TOO_SOON)

@@ -1,5 +1,6 @@
 """What /metrics says."""
 
+import os
 import re
 
 import numpy as np
@@ -8,8 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
+from gpuclust.serving import mark_process_dead
 from gpuclust.serving.measures import Measures
-from gpuclust.serving.series import ModelSeries, remove_gauges, remove_left
+from gpuclust.serving.series import ModelSeries, remove_left
 
 from .conftest import NEW
 
@@ -71,7 +73,7 @@ def test_series_go_with_their_model(monkeypatch, tmp_path):
     assert told(tmp_path) == [
         'gpuclust_cluster_rows_total{cluster="1",model="a"} 6.0', 'gpuclust_drift{check="far",feature="a"} 3.0'
     ]
-    remove_gauges(str(tmp_path), 3)
+    mark_process_dead(3, str(tmp_path))
     assert told(tmp_path)[1] == 'gpuclust_drift{check="far",feature="a"} 2.0'
     remove_left(str(tmp_path), "a", {1, 2})
     assert told(tmp_path)[0].endswith("6.0")
@@ -85,6 +87,19 @@ def test_series_go_with_their_model(monkeypatch, tmp_path):
     for each in (one, two, gone):
         each.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_supervisor_of_another_kind_marks_its_dead(monkeypatch, tmp_path):
+    """By one call: prometheus_client's own gauges, and those of the model."""
+    with pytest.raises(ValueError, match="set PROMETHEUS_MULTIPROC_DIR"):
+        mark_process_dead(1)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    measures = Measures("a")
+    measures.drifted(2, {("missing", "x"): 1.0})
+    assert "gpuclust_drift_verdict 2.0" in told(tmp_path)
+    mark_process_dead(os.getpid())
+    assert not [line for line in told(tmp_path) if "drift" in line]
+    measures._own.close()
 
 
 def test_a_fork_counts_in_files_of_its_own(monkeypatch, tmp_path):
