@@ -141,6 +141,7 @@ def _hashes(X: np.ndarray) -> np.ndarray:
     """A number for each row, u64 [n]: equal for equal rows, for others with a chance of 2^-64."""
     hash_array, total = pandas().util.hash_array, np.zeros(len(X), np.uint64)
     for column in X.T:
+        column = column + 0.0  # pandas before 3 tells -0 from 0
         total = total * np.uint64(0x9E3779B97F4A7C15) + hash_array(column)  # wraps
         total ^= total >> np.uint64(29)
     return total
