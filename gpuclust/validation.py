@@ -23,11 +23,11 @@ from .data.array import ArraySource, DensifiedSource
 from .data.collection import fetched, is_collection
 from .data.columns import decoded, wrong_columns_told
 from .data.plan import ROW_STATE, statistics_bytes
-from .data.readers import ArrayReader
+from .data.readers import ArrayReader, float_type
 from .data.readers import Reader as RowReader
 from .data.shards import ALL, share, spread
 from .data.source import Source
-from .data.stream import Stream, StreamSource, stream, wants_stream
+from .data.stream import Stream, StreamSource, opened, wants_stream
 from .errors import DeviceFallbackWarning, DeviceUnavailableError, NotFiniteError
 
 logger = logging.getLogger("gpuclust")
@@ -90,9 +90,8 @@ def open_source(
         return _open_collection(estimator, X, sample_weight, device, reset, chunk_size, clusters, metric)
     backend = select(device).backend
     if is_stream(X):
-        opened = X if isinstance(X, Stream) else stream(X)
         chunks = Chunks(chunk_size, clusters, metric, finite is True and not reset)  # a fit finds out in its first pass
-        return _open_stream(estimator, opened, sample_weight, backend, reset, chunks)
+        return _open_stream(estimator, opened(X), sample_weight, backend, reset, chunks)
     device_array = on_device(X)
     if device_array is not None:
         return _open_device(estimator, device_array, sample_weight, backend, reset, chunk_size)
@@ -201,7 +200,7 @@ def _open_device(
         return open_source(estimator, X.get(), host(sample_weight), "cpu", reset=reset, chunk_size=chunk_size)
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
-    dtype = X.dtype if X.dtype in DTYPES else np.dtype(np.float64)
+    dtype = float_type(X.dtype)
     validate_data(estimator, np.zeros((1, X.shape[1]), dtype), reset=reset)
     weight = None if sample_weight is None else _weights(host(sample_weight), np.empty((X.shape[0], 1)))
 
@@ -268,13 +267,13 @@ def _check_features(estimator: Any, width: int, dtype: Any, names: Any, reset: b
 
 def _open_stream(
     estimator: Any,
-    opened: Stream,
+    rows: Stream,
     sample_weight: Any,
     backend: Backend,
     reset: bool,
     chunks: Chunks,
 ) -> Source:
-    reader, weight = opened.open(), None
+    reader, weight = rows.open(), None
     if sample_weight is not None and reader.weighted:
         raise ValueError("The stream carries weights already; pass those or sample_weight, not both.")
     if sample_weight is not None:

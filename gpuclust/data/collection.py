@@ -14,12 +14,10 @@ import numpy as np
 from ..config import Config, config_context, get_config
 from ..errors import DataError
 from .columns import wrong_columns_told
-from .readers import EmptyFileError
+from .readers import EmptyFileError, float_type
 from .stream import Stream
 
 WAIT = 60.0  # seconds for a list of files
-
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -256,4 +254,4 @@ def rows_of(block: Any) -> np.ndarray:
     rows = np.asarray(fetched(block))
     if rows.ndim != 2 or rows.dtype.kind not in "fiub":
         raise DataError(f"A block of rows has shape {rows.shape} and dtype {rows.dtype}: a table of numbers is needed.")
-    return rows if rows.dtype in DTYPES else rows.astype(np.float64)
+    return rows.astype(float_type(rows.dtype), copy=False)

@@ -21,7 +21,7 @@ from .array import KEPT, ArraySource
 from .branches import Branch, Failure, Parts, Reply, heard, sent, together
 from .collection import fetched, rows_of
 from .plan import DEFAULT_CHUNK, LEAST_ROWS, ROW_STATE, statistics_bytes
-from .readers import ArrayReader, EmptyFileError, Reader
+from .readers import ArrayReader, EmptyFileError, Reader, check_weight
 from .shards import brought, on_host
 from .source import Source
 from .stream import Stream, StreamSource
@@ -329,8 +329,7 @@ def _weight(weight: Any, rows: int) -> np.ndarray:
     weight = np.asarray(fetched(weight), np.float64).ravel()
     if len(weight) != rows:
         raise DataError(f"A shard of {rows} rows has {len(weight)} weights: give X and sample_weight the same chunks.")
-    if not np.all((weight >= 0) & np.isfinite(weight)):
-        raise DataError("Weights must be finite and not negative.")
+    check_weight(weight)
     return weight
 
 

@@ -23,6 +23,23 @@ class EmptyFileError(DataError):
     """A file without rows."""
 
 
+def float_type(dtype: Any) -> np.dtype:
+    """What numbers of a type are clustered as: float32 and float64 as they are, all else as float64."""
+    return np.dtype(dtype if dtype in (np.float32, np.float64) else np.float64)
+
+
+def check_weight(weight: np.ndarray, where: str = "") -> None:
+    """Refuse weights that count for nothing that can be summed.
+
+    Raises
+    ------
+    DataError
+        If any is negative or not finite; `where` tells of which rows they are.
+    """
+    if not np.all((weight >= 0) & np.isfinite(weight)):
+        raise DataError(f"Weights must be finite and not negative{where and f' ({where})'}.")
+
+
 class Reader(ABC):
     """n_rows (None: not known before a pass), n_features, dtype (float32 or float64), feature names or None."""
 
@@ -84,7 +101,7 @@ class NpyReader(Reader):
             if not isinstance(c, (int, np.integer)) or not 0 <= c < shape[1]:
                 raise DataError(f"{path} has columns 0 to {shape[1] - 1}; there is no column {c!r}.")
         self.n_rows, self.n_features = shape[0], shape[1] if self._columns is None else len(self._columns)
-        self.dtype = self._raw if self._raw in (np.float32, np.float64) else np.dtype(np.float64)
+        self.dtype = float_type(self._raw)
 
     @property
     def row_bytes(self) -> int:
@@ -254,7 +271,7 @@ class IterableReader(Reader):
                 raise DataError(f"A chunk holds {X.dtype}, not numbers; convert it to float32 first.")
             if len(X):
                 X = X if self._columns is None else X[:, self._columns]
-                yield X if X.dtype in (np.float32, np.float64) else X.astype(np.float64), _weight(weight, len(X))
+                yield X.astype(float_type(X.dtype), copy=False), _weight(weight, len(X))
 
 
 def _weight(weight: Any, n: int) -> np.ndarray | None:

@@ -20,7 +20,7 @@ from ..errors import DataError
 from .mapped import MappedReader, Rule
 from .parquet import ParquetReader
 from .plan import Plan, brackets_bytes, plan, statistics_bytes
-from .readers import IterableReader, NpyReader, Reader
+from .readers import IterableReader, NpyReader, Reader, check_weight
 from .source import Source
 
 MEMMAP_FROM = 256 << 20  # bytes; smaller memmaps are used like arrays
@@ -88,6 +88,11 @@ def stream(
         When it is opened: file missing, truncated, of another format, empty, or with columns that are not numbers.
     """
     return Stream(data, columns, weight)
+
+
+def opened(X: Any) -> Stream:
+    """A path or a stream as a stream."""
+    return X if isinstance(X, Stream) else stream(X)
 
 
 def wants_stream(X: Any) -> bool:
@@ -196,7 +201,7 @@ class StreamSource(Source):
         if self._weight is not None:
             weight = self._weight[rows]
         elif weight is not None:
-            _check_weight(weight, f"rows between {self.first + rows[0]} and {self.first + rows[-1]}")
+            check_weight(weight, f"rows between {self.first + rows[0]} and {self.first + rows[-1]}")
         upload = self.backend.upload
         return upload(X[back], self.dtype), None if weight is None else upload(weight[back], np.float64)
 
@@ -212,13 +217,8 @@ class StreamSource(Source):
         if self._weight is not None:
             weight = self._weight[start : start + len(X)]
         elif weight is not None:
-            _check_weight(weight, f"rows {first} to {first + len(X) - 1}")
+            check_weight(weight, f"rows {first} to {first + len(X) - 1}")
         return X, weight
-
-
-def _check_weight(weight: np.ndarray, where: str) -> None:
-    if not np.all((weight >= 0) & np.isfinite(weight)):
-        raise DataError(f"Weights must be finite and not negative ({where}).")
 
 
 def _ahead(blocks: Iterator[Rows]) -> Generator[Rows, None, None]:

@@ -20,10 +20,11 @@ from ..config import get_config
 from ..data.collection import applied, dtype_of, is_collection
 from ..data.columns import wrong_columns_told
 from ..data.mapped import Rule
+from ..data.readers import float_type
 from ..data.source import Source
-from ..data.stream import Stream, stream
+from ..data.stream import Stream, opened
 from ..profiling.rows import device_at
-from ..validation import DTYPES, dtypes, is_stream, on_device, open_source
+from ..validation import dtypes, is_stream, on_device, open_source
 
 DEVICE: dict[str, list[Any]] = {
     "device": [str, list, tuple],
@@ -198,14 +199,12 @@ def _device_rows(X: Any, backend: Backend, n_features: int) -> Array:
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
     if X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]} features, but {n_features} features are expected as input.")
-    dtype = X.dtype if X.dtype in DTYPES else np.dtype(np.float64)
-    return backend.upload(X.get() if backend.name == "cpu" else X, dtype)
+    return backend.upload(X.get() if backend.name == "cpu" else X, float_type(X.dtype))
 
 
 def lazily(estimator: Any, X: Any, step: Step) -> Stream:
     """A stream of X's rows after the step."""
-    opened = X if isinstance(X, Stream) else stream(X)
-    return opened.mapped(Rule(step, step.n_features, estimator.n_features_in_))
+    return opened(X).mapped(Rule(step, step.n_features, estimator.n_features_in_))
 
 
 def restoring_scale(scale: np.ndarray, constant: np.ndarray) -> np.ndarray:

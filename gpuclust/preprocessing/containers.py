@@ -60,11 +60,6 @@ def _absent(column: Any) -> np.ndarray:
     return np.asarray(column != column)
 
 
-def opened(X: Any) -> Stream:
-    """A path or a stream as a stream."""
-    return X if isinstance(X, Stream) else stream(X)
-
-
 def blocks(X: Stream, chunk_size: int | None) -> Iterator[Rows]:
     """Rows and weights of a stream, a chunk at a time."""
     reader = X.open()

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.stream import opened
 from ..profiling.rows import listed
 from ..validation import host, is_stream
-from .containers import blocks, column_names, columns_of, missing_values, opened, rows_of, selected
+from .containers import blocks, column_names, columns_of, missing_values, rows_of, selected
 
 
 class Complete(NamedTuple):

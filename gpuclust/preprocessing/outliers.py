@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from ..backends.base import Array, Backend, Chunk
 from ..backends.select import select
 from ..data.source import Source
+from ..data.stream import opened
 from ..profiling.quantiles import quantiles_of_all
 from ..profiling.rows import Parts, device_at, host, listed
 from ..profiling.rows import blocks as row_blocks
 from ..validation import feature_names_of, is_stream, open_source
 from .base import DEVICE
-from .containers import opened, rows_of, selected
+from .containers import rows_of, selected
 from .statistics import moments
 
 THRESHOLDS: Final = {"iqr": 1.5, "zscore": 3.0}

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backends.base import Centers
 from ..backends.select import select
+from ..data.readers import float_type
 from ..models import Given, feature_names, input_features, parts
 from ..profiling.fitted import metric_of, placed
 from ..solvers.nearest import packed
@@ -64,7 +65,7 @@ class Scorer:
         found = np.asarray(found.toarray() if hasattr(found, "toarray") else found)
         if len(found) != len(rows):
             raise ValueError("The model's preprocessing leaves out some of these rows, which get no label then.")
-        return np.ascontiguousarray(found, found.dtype if found.dtype in DTYPES else np.float64)
+        return np.ascontiguousarray(found, float_type(found.dtype))
 
     def assign(self, rows: np.ndarray) -> Scored:
         """Label and distance of prepared rows; label -1 where a value is not finite."""

@@ -11,6 +11,7 @@ from ..backends.base import Array, Backend, Chunk
 from ..backends.frame import Frame
 from ..backends.metric import Metric
 from ..data.array import ArraySource
+from ..data.readers import check_weight
 from ..data.source import Source
 from ..errors import DataError
 from .scan import scan
@@ -62,8 +63,7 @@ def _cumulative(weight: np.ndarray | None) -> np.ndarray | None:
     """Share of the weight up to each row. f64 [n]"""
     if weight is None:
         return None
-    if not np.all((weight >= 0) & np.isfinite(weight)):
-        raise DataError("Weights must be finite and not negative.")
+    check_weight(weight)
     total = weight.sum()
     if not total > 0:
         raise DataError(NO_WEIGHT)
