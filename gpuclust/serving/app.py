@@ -18,7 +18,7 @@ from starlette.routing import Route
 from .._version import __version__
 from . import schema
 from .crew import Crew
-from .problems import CODES, JSON, Refused, described
+from .problems import CODES, FAILED, JSON, Refused, described
 from .requests import authorized
 from .service import OPEN, PREDICT, UPDATE, Service
 from .settings import Settings
@@ -207,4 +207,4 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _failure(request: Request, error: Exception) -> Response:
-    return _refusal(Refused(500, "Something failed; the service's log says what."))
+    return _refusal(Refused(500, FAILED))

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from .columns import Columns
-from .problems import malformed, too_large, unsuitable
+from .problems import in_a_line, malformed, too_large, unsuitable
 
 HEADER, LENGTH, COMPRESSION = 2, 0, 3  # numbers of fields of Message and of RecordBatch in Arrow's Message.fbs
 DICTIONARY_DATA: Final = 1  # the RecordBatch of a DictionaryBatch
@@ -40,7 +40,8 @@ def read_arrow(body: bytes, columns: Columns, max_rows: int) -> np.ndarray:
         table.validate(full=True)
         _check_nulls(table, len(body))
     except (pa.ArrowException, OSError, struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:
-        raise malformed(f"The body is not an Arrow IPC stream that can be read: {_short(error)}.") from None
+        said = in_a_line(error, 200).rstrip(".") or type(error).__name__
+        raise malformed(f"The body is not an Arrow IPC stream that can be read: {said}.") from None
     if table.num_rows < 1:
         raise unsuitable("The stream has no rows.")
     return _rows(table, where, columns, len(body))
@@ -184,8 +185,3 @@ def _lengths(values: Any) -> np.ndarray:
     if types.is_string(values.type) or types.is_large_string(values.type):
         return np.asarray(pc.binary_length(values).fill_null(0), np.int64)
     return np.zeros(len(values), np.int64)
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:200].rstrip(".") if text else type(error).__name__

@@ -19,7 +19,7 @@ from .answers import Answer
 from .columns import Ask
 from .drift import Seen
 from .loaded import Loaded
-from .problems import Refused, overdue, unsuitable
+from .problems import Refused, in_a_line, overdue, unsuitable
 
 logger = logging.getLogger("gpuclust.serving")
 AT_ONCE: Final = 1 << 20  # multiply-adds that the event loop may do itself: a fraction of a millisecond
@@ -166,6 +166,6 @@ def _refusal(error: Exception) -> Refused:
     if isinstance(error, Refused):
         return error
     if isinstance(error, ValueError | TypeError):  # of the model's preprocessing
-        return unsuitable(" ".join(str(error).split())[:300] or "The model's preprocessing cannot take these rows.")
+        return unsuitable(in_a_line(error) or "The model's preprocessing cannot take these rows.")
     logger.error("A batch could not be scored.", exc_info=error)
     return Refused(500, "The rows could not be scored; the service's log says why.")

@@ -18,7 +18,7 @@ from ..persistence import read_model
 from .answers import Answer
 from .columns import Ask, Columns
 from .drift import Drift, Seen
-from .problems import LARGEST, Refused, unsuitable
+from .problems import LARGEST, Refused, in_a_line, unsuitable
 from .scorer import Scored, Scorer, as_table
 
 
@@ -83,7 +83,7 @@ class Loaded:
         try:
             estimator.partial_fit(as_table(prepared, getattr(estimator, "feature_names_in_", None)))
         except (ValueError, TypeError) as error:
-            raise unsuitable(" ".join(str(error).split())[:300]) from None
+            raise unsuitable(in_a_line(error)) from None
         return replace(self, scorer=Scorer(model, device), updates=self.updates + 1)
 
     def answers(self, asks: Sequence[Ask]) -> tuple[list[Answer], Seen]:

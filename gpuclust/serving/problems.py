@@ -15,6 +15,9 @@ CODES: Final = {
 }  # fmt: skip
 
 
+FAILED: Final = "Something failed; the service's log says what."
+
+
 class Refused(Exception):
     """A request that is not answered as it wished."""
 
@@ -26,6 +29,11 @@ class Refused(Exception):
 def described(status: int, message: str) -> bytes:
     """The body of a refusal."""
     return orjson.dumps({"error": {"code": CODES.get(status, "error"), "message": message}})
+
+
+def in_a_line(error: BaseException, most: int | None = 300) -> str:
+    """What an error says, as a part of a message of `most` characters; empty where it says nothing."""
+    return " ".join(str(error).split())[:most]
 
 
 def malformed(message: str) -> Refused:

@@ -17,7 +17,7 @@ from .crew import Crew
 from .drift import Seen
 from .loaded import Loaded
 from .measures import Measures
-from .problems import CODES, JSON, Refused, busy, described
+from .problems import CODES, FAILED, JSON, Refused, busy, described, in_a_line
 from .requests import Gone, Head, authorized, decoded, read_body
 from .settings import Settings
 
@@ -76,7 +76,7 @@ class Service:
             status, headers, body = refusal.status, [JSON, *refusal.headers], described(refusal.status, refusal.message)
         except Exception:
             logger.exception("A request failed.")
-            status, headers, body = 500, [JSON], described(500, "Something failed; the service's log says what.")
+            status, headers, body = 500, [JSON], described(500, FAILED)
         finally:
             ticket.back()
         headers.append((b"content-length", b"%d" % len(body)))
@@ -143,7 +143,7 @@ class Service:
             except Exception as error:
                 if not called or self._first:
                     self.measures.reloaded(False)
-                reason = " ".join(str(error).split()) or type(error).__name__
+                reason = in_a_line(error, None) or type(error).__name__
                 logger.error("The model was not reloaded: %s", reason)
                 raise Refused(409, f"The model is the one from before; its file cannot be served: {reason}") from error
             changed = loaded is not self.loaded
