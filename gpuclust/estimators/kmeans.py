@@ -56,7 +56,7 @@ class KMeans(LloydEstimator):
     labels_ : int32 array of shape (n_samples,)
         Always equal to ``predict(X)``: the nearest centre summed directly in float64, lowest index on ties.
     inertia_ : float
-        Weighted sum of squared distances of the rows to `cluster_centers_`.
+        Weighted sum of squared distances of the rows to `cluster_centers_`; inf where float64 cannot hold it.
     n_iter_ : int
     converged_ : bool
     inertia_history_ : float64 ndarray of shape (n_iter_,)

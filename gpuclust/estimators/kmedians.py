@@ -58,7 +58,7 @@ class KMedians(LloydEstimator):
         Always equal to ``predict(X)``: the centre of least Manhattan distance, summed directly in float64, lowest index
         on ties.
     inertia_ : float
-        Weighted sum of Manhattan distances of the rows to `cluster_centers_`.
+        Weighted sum of Manhattan distances of the rows to `cluster_centers_`; inf where float64 cannot hold it.
     n_iter_ : int
     converged_ : bool
     inertia_history_ : float64 ndarray of shape (n_iter_,)
