@@ -29,7 +29,7 @@ def float_type(dtype: Any) -> np.dtype:
 
 
 def check_weight(weight: np.ndarray, where: str = "") -> None:
-    """Refuse weights that count for nothing that can be summed.
+    """Refuse weights that are no numbers of repetitions.
 
     Raises
     ------

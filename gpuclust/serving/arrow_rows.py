@@ -102,7 +102,7 @@ def _field(buffer: bytes, table: int, number: int) -> int | None:
 
 
 def _places(schema: Any, columns: Columns) -> list[int]:
-    """Which column of the stream each of the model's is; -1: one that the model drops is left out."""
+    """Which column of the stream each of the model's is; -1: none, which is allowed where the model drops it."""
     names = list(schema.names)
     if columns.named:
         columns.check_names(names, "The stream")
