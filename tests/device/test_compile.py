@@ -97,6 +97,12 @@ def test_the_instructions_that_a_design_rests_on(kernels, kernel, tmp_path):
         assert sum(each.startswith(opcode) for each in found) >= least, opcode
 
 
+def test_the_number_of_a_center_takes_one_operation(kernels, tmp_path):
+    """A thread's 128 bounds of a tile, on Hopper; `all_but` is of no use where the compiler sees through it."""
+    found = disassembled(kernels.compiled(kernels.source("hopper"), "hopper", "sm_90a"), "score", tmp_path)
+    assert found.count("LOP3.LUT") < 2 * 128
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_kernels_of_the_benchmarks_compile(kernels, arch):
     from benchmarks import rates

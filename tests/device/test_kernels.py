@@ -655,7 +655,7 @@ FAULTS = {
     "tiles of centres given back in use": ("hopper", "                    products_done_but<1>();\n", ""),
     "tiles of rows overwritten in use": ("hopper", "barrier_wait(barriers->rows_empty + place.at, place.phase ^ 1);", ""),
     "tiles of centres overwritten in use": ("hopper", "barrier_wait(barriers->empty + stage.at, stage.phase ^ 1);", ""),
-    "products folded before they are there": ("hopper", "products_done_but<0>();\n            if (speaks)", "if (speaks)"),
+    "products folded before they are there": ("hopper", "products_done_but<0>();\n", ""),
     "a tile never given back": ("hopper", "if (speaks) barrier_arrive(barriers->rows_empty + place.at);", ""),
     "rounds without phases": ("hopper", "phase ^= at == 0;", ""),
     "the wrong rows of a tile": ("hopper", "x + BYTES / 2 + 32 * step", "x + 32 * step"),

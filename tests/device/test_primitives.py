@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,8 +11,6 @@ import pytest
 
 from . import fakecupy
 from .conftest import real_cupy
-
-SOURCE = Path(__file__).with_name("primitives.cu")
 
 
 @pytest.fixture(params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -29,14 +28,20 @@ def run(request, monkeypatch):
 def launcher(monkeypatch):
     from gpuclust.backends import cuda_kernels, cuda_memory
 
-    common = (cuda_kernels.SOURCES / "common.cuh").read_text()
-    text = SOURCE.read_text().replace('#include "common.cuh"', common)
-    monkeypatch.setattr(cuda_kernels, "source", {"primitives": text}.__getitem__)
+    sources = cuda_kernels.source
 
-    def launch(kernel, *args, shared=0):
+    def source(file):
+        own = Path(__file__).with_name(f"{file}.cu")
+        if not own.exists():
+            return sources(file)
+        return re.sub('#include "(.+)"', lambda found: cuda_kernels._whole(found[1]), own.read_text())
+
+    monkeypatch.setattr(cuda_kernels, "source", source)
+
+    def launch(kernel, *args, file="primitives", **how):
         there = [cuda_memory.send(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
-        cuda_kernels.launch(f"primitives.{kernel}", 1, there, shared=shared)
-        return [arg.get() for arg in there if not isinstance(arg, int)]
+        cuda_kernels.launch(f"{file}.{kernel}", 1, there, **how)
+        return [arg.get() for arg in there if hasattr(arg, "get")]
 
     return launch
 
@@ -85,3 +90,36 @@ def test_lanes_of_a_warp(run, rng):
         np.testing.assert_array_equal(swapped, [x[lane ^ bits] for bits in (1, 2, 4, 8, 16)])
         assert set(votes.tolist()) == {sum(int(v > 0) << i for i, v in enumerate(x))}
         assert (every != 0).tolist() == [all_] * 32
+
+
+def swizzled(values):
+    """Rows of 64 fp16 as `wgmma` reads them: CUTLASS's Layout_K_SW128_Atom, Swizzle<3, 4, 3> of (8, 64) : (64, 1)."""
+    row, feature = np.indices(values.shape)
+    at = 128 * row + 2 * feature
+    out = np.empty(values.size, np.uint16)
+    out[(at ^ (at >> 7 & 7) << 4) // 2] = values.view(np.uint16)
+    return out
+
+
+def test_products_of_a_group(run, rng):
+    """Images have the layout that `wgmma` is told of, and threads the sums that CUTLASS's CLayout_64x128 gives them."""
+    from gpuclust.backends import cuda_kernels
+
+    if cuda_kernels.target(0) != "sm_90a":
+        pytest.skip("not a Hopper GPU")
+    rows, centers = rng.integers(-99, 100, (2, 128, 64))  # sums are exact
+    shift, scale, pairs = np.zeros(64), 2.0**46, np.zeros((128, 2), np.float32)
+    X, tile = rows.astype(np.float32), np.zeros(128 * 64, np.uint16)
+    there = X, 128, 64, shift.astype(np.float32), np.float32(scale), tile, 8, 1, pairs
+    a = run("halve_f32", *there, file="tensor")[2]
+    there = centers.astype(np.float64), 128, 64, shift, scale, tile, 8, 1, pairs, np.zeros(1, np.int32)
+    b = run("halve_centers", *there, file="tensor")[2]
+    np.testing.assert_array_equal(a, swizzled(rows.astype(np.float16)))
+    np.testing.assert_array_equal(b, swizzled(centers.astype(np.float16)))
+    sums = np.zeros((2, 64, 128), np.float32)
+    found = run("products", np.concatenate([a, b]), sums, file="wgmma", threads=128, shared=2 * 16384 + 8)[1]
+    value, thread = np.indices((64, 128))
+    at = 128 * (thread % 4) + thread // 4 % 8 + 16 * (thread // 32)  # Stride<Stride<_128, _1, _16>, ...
+    at += 64 * (value % 2) + 8 * (value // 2 % 2) + 512 * (value // 4)  # ... Stride<_64, _8, _512>>
+    expected = (rows @ centers.T).reshape(2, 64, 128)
+    np.testing.assert_array_equal(found, expected[:, at % 64, at // 64])

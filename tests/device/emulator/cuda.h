@@ -1,8 +1,9 @@
 // CUDA C++ on the CPU, enough of it for the kernels of this project: a fiber for every thread of a block, blocks one
 // after another, under several schedules. A launch fails, with a message, where threads wait for each other in vain,
 // where lanes of a warp or threads of a block meet at different places, where a copy is misaligned, and where memory
-// outside a fenced array is touched. Shared memory starts as NaN; asynchronous copies land as late as they may.
-// Tensor cores add without rounding and cut the sum off. Not emulated: the memory model between blocks, speed.
+// outside a fenced array is touched. Shared memory starts as NaN; copies by threads land as late as they may, bulk ones
+// late or soon. Tensor cores cut their addends off as those of a GPU do, see `accumulated`. Not emulated: the memory
+// model between blocks, speed.
 #pragma once
 #define GPUCLUST_EMULATED 1
 #include <algorithm>
@@ -51,13 +52,13 @@ struct Fiber {
     std::vector<Product> products;
     int product_groups;
 };
-struct Bulk { void* to; const void* from; int bytes; void* barrier; };
+struct Bulk { void* to; const void* from; int bytes; void* barrier; bool soon; };
 struct Warp {
     uint32_t arrived;
     int line;
     unsigned parity;
     alignas(16) unsigned char mail[2][32][32];
-    double rows[2][16][16], columns[2][16][8];  // operands of a tensor core: rows by features, features by columns
+    double rows[2][16][16], columns[2][8][16];  // operands of a tensor core, by features
 };
 struct Block {
     Fiber fibers[MOST];
@@ -186,10 +187,11 @@ inline unsigned draw(unsigned below) {
 
 // The thread waits in a loop for what others do.
 inline void happened() { block->spins = 0; }
-inline void land();
+inline void land(bool soon);
 inline void spin() {
     block->spun = true;
-    if (draw(400) == 0) land();
+    if (draw(400) == 0) land(false);
+    else if (draw(10) == 0) land(true);
     if (++block->spins > 1000000) fail("deadlock: a thread waits in a loop for what does not come");
     yield();
 }
@@ -414,6 +416,35 @@ inline float cut_off(double exact) {
     return fabs((double)near) > fabs(exact) ? nextafterf(near, 0.0f) : near;
 }
 
+// 2^exponent of a number whose smallest normal one is `least`; 0 for 0.
+inline double leading(double x, double least) {
+    uint64_t bits;
+    memcpy(&bits, &x, 8);
+    bits &= 0x7ff0000000000000;
+    double power;
+    memcpy(&power, &bits, 8);
+    return x == 0.0 ? 0.0 : std::max(power, least);
+}
+
+// before + the products of `COUNT` fp16, as tensor cores add them: each is cut off `BITS` bits behind the largest
+// exponent, in which that of a subnormal fp16 is -14, and so is the sum to float32.
+// Reference: Xie, Wang, Yang, Yang (2025), MMA-Sim: bit-accurate reference model of tensor cores and matrix cores,
+// arXiv:2511.10909.
+template <int COUNT, int BITS>
+inline float accumulated(float before, const double* a, const double* b) {
+    double product[COUNT], exact = before, most = leading(before, 0x1p-126);
+    for (int k = 0; k < COUNT; k++) {
+        product[k] = a[k] * b[k];
+        exact += product[k];
+        most = std::max(most, leading(a[k], 0x1p-14) * leading(b[k], 0x1p-14));
+    }
+    if (!(fabs(exact) < INFINITY) || most == 0.0) return (float)exact;
+    const double unit = most / (1 << BITS), units = 1.0 / unit;
+    double sum = std::trunc(before * units);
+    for (int k = 0; k < COUNT; k++) sum += std::trunc(product[k] * units);
+    return cut_off(sum * unit);
+}
+
 inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, LINE) {
     emulator::Warp& warp = emulator::block->warps[emulator::block->current >> 5];
     const int own = lane_id() / 4, two = lane_id() % 4 * 2;
@@ -421,14 +452,13 @@ inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, u
     auto& columns = warp.columns[warp.parity];
     for (int odd = 0; odd < 2; odd++) {
         for (int i = 0; i < 4; i++) rows[own + i % 2 * 8][two + odd + i / 2 * 8] = half_value(a[i] >> 16 * odd);
-        columns[two + odd][own] = half_value(b0 >> 16 * odd);
-        columns[two + odd + 8][own] = half_value(b1 >> 16 * odd);
+        columns[own][two + odd] = half_value(b0 >> 16 * odd);
+        columns[own][two + odd + 8] = half_value(b1 >> 16 * odd);
     }
     emulator::meet(ALL_LANES, line);
-    double exact[4] = {sum[0], sum[1], sum[2], sum[3]};
-    for (int k = 0; k < 16; k++)
-        for (int out = 0; out < 4; out++) exact[out] += rows[own + out / 2 * 8][k] * columns[k][two + out % 2];
-    for (int out = 0; out < 4; out++) sum[out] = cut_off(exact[out]);
+    for (int out = 0; out < 4; out++)
+        for (int k = 0; k < 16; k += 8)  // Ampere's
+            sum[out] = accumulated<8, 24>(sum[out], rows[own + out / 2 * 8] + k, columns[two + out % 2] + k);
 }
 
 // --- the primitives of hopper.cu ---
@@ -445,11 +475,12 @@ inline void turn(Counter* counter) {
 }
 inline uint32_t shared_address(const void* at) { return (uint32_t)((const unsigned char*)at - block->shared); }
 
-// One of the copies under way lands.
-inline void land() {
+// One of the copies under way lands: late ones show what does not wait for them, soon ones what they overwrite.
+inline void land(bool soon) {
     auto& all = block->bulk;
     if (all.empty()) return;
     const Bulk copy = all[draw(all.size())];
+    if (soon && !copy.soon) return;
     all.erase(std::find_if(all.begin(), all.end(), [&](const Bulk& each) { return each.to == copy.to && each.from == copy.from; }));
     memcpy(copy.to, copy.from, copy.bytes);
     auto* counter = (Counter*)copy.barrier;
@@ -479,9 +510,7 @@ inline void multiply(const Product& product) {
             operand(shared, product.centers, first / 4 * 8 + lane % 4 * 2 + odd, column);
             for (int second = 0; second < 2; second++) {
                 float& sum = product.sum[first + second * 2 + odd];
-                double exact = product.add ? sum : 0.0;
-                for (int k = 0; k < 16; k++) exact += rows[second][k] * column[k];
-                sum = cut_off(exact);
+                sum = accumulated<16, 25>(product.add ? sum : 0.0f, rows[second], column);
             }
         }
     }
@@ -506,7 +535,7 @@ inline void barrier_wait(uint64_t* barrier, int phase) {
 }
 inline void copy_tile(void* to, const void* from, uint64_t* barrier) {
     if (emulator::shared_address(to) % 1024 || (uintptr_t)from % 16) emulator::fail("a tile is not aligned");
-    emulator::block->bulk.push_back({to, from, 16384, barrier});
+    emulator::block->bulk.push_back({to, from, 16384, barrier, emulator::draw(2) == 0});
 }
 
 inline void turn_give(int number) {
@@ -535,6 +564,7 @@ inline void products_done_but(LINE) {
     own.products.erase(own.products.begin(), own.products.begin() + done);
     emulator::meet(ALL_LANES, line);
 }
+inline void untouched(float (&)[64]) {}
 inline void multiply_add(float (&sum)[64], const void* rows, const void* centers, bool add) {
     auto& own = emulator::self();
     own.products.push_back({sum, emulator::shared_address(rows), emulator::shared_address(centers), add, own.product_groups});

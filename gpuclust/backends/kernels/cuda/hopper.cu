@@ -55,6 +55,12 @@ __device__ __forceinline__ void products_done_but() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LATER) : "memory");
 }
 
+// The compiler does not know that `wgmma` still writes these registers after the statement: no use moves above this.
+__device__ __forceinline__ void untouched(float (&sum)[64]) {
+#pragma unroll
+    for (int i = 0; i < 64; i++) asm volatile("" : "+f"(sum[i])::"memory");
+}
+
 // sum (of 64 rows by 128 centres, spread over a group) = or += the products of 16 features from `rows`, `centers` on.
 __device__ __forceinline__ void multiply_add(float (&sum)[64], const void* rows, const void* centers, bool add) {
     // addresses in 16 bytes; 8 rows are 1024 bytes (64); swizzled by 128 bytes (1 << 62)
@@ -120,10 +126,8 @@ __device__ __forceinline__ void copy_all(
 // The bounds of a thread's 32 centres for two rows 8 apart, folded into their two smallest.
 __device__ __forceinline__ void fold_rows(
     Two* best, const float (&sum)[64], const float4* pairs, const float2* edges, int32_t center) {
-    uint32_t one[2] = {NONE, NONE}, two[2] = {NONE, NONE}, keep = ~LOW_BITS;
-#ifndef GPUCLUST_EMULATED
-    asm volatile("mov.b32 %0, %0;" : "+r"(keep));  // in a register, (bits & keep) | number is one operation
-#endif
+    uint32_t one[2] = {NONE, NONE}, two[2] = {NONE, NONE};
+    const uint32_t keep = all_but(LOW_BITS);
 #pragma unroll
     for (int q = 0; q < 16; q++) {
         const float4 c = pairs[4 * q];
@@ -188,9 +192,11 @@ __device__ __forceinline__ void multiply_all(
                 }
                 stage.next(STAGES);
             }
+            if (turns) turn_give(2 - group);  // its products queue behind these
             products_done_but<0>();
+            untouched(low);
+            untouched(high);
             if (speaks) barrier_arrive(barriers->empty + (stage.at + STAGES - 1) % STAGES);
-            if (turns) turn_give(2 - group);
             const int own = tile * TILE + (lane & 3) * 2;
             fold_rows(best, low, pairs_of_centers + own / 2, edges, own);
             fold_rows(best + 2, high, pairs_of_centers + own / 2, edges + 2, own);

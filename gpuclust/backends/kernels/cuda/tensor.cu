@@ -91,6 +91,7 @@ extern "C" __global__ void __launch_bounds__(256) halve_centers(
 // (2 reach, what makes bounds positive).
 __device__ __forceinline__ void fold_tile(
     Two (&best)[8], const float (&sum)[4][4][4], const float4* pairs, const float2* edge, int32_t center) {
+    const uint32_t keep = all_but(LOW_BITS);
     float4 c[4];
 #pragma unroll
     for (int j = 0; j < 4; j++) c[j] = pairs[4 * j];
@@ -103,8 +104,8 @@ __device__ __forceinline__ void fold_tile(
             const float* products = sum[i >> 1][j] + (i & 1) * 2;
             const float left = fmaf(-2.0f, products[0], c[j].x) + fmaf(-e.x, c[j].y, e.y);
             const float right = fmaf(-2.0f, products[1], c[j].z) + fmaf(-e.x, c[j].w, e.y);
-            const uint32_t a = (__float_as_uint(left) & ~LOW_BITS) | (2 * j);
-            const uint32_t b = (__float_as_uint(right) & ~LOW_BITS) | (2 * j + 1);
+            const uint32_t a = (__float_as_uint(left) & keep) | (2 * j);
+            const uint32_t b = (__float_as_uint(right) & keep) | (2 * j + 1);
             const uint32_t low = min(a, b);
             two = min(min(two, max(a, b)), max(one, low));
             one = min(one, low);
