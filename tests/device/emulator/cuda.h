@@ -53,12 +53,13 @@ struct Fiber {
     int product_groups;
 };
 struct Bulk { void* to; const void* from; int bytes; void* barrier; bool soon; };
+struct Half { double value; int exponent; };  // of an fp16
 struct Warp {
     uint32_t arrived;
     int line;
     unsigned parity;
     alignas(16) unsigned char mail[2][32][32];
-    double rows[2][16][16], columns[2][8][16];  // operands of a tensor core, by features
+    Half rows[2][16][16], columns[2][8][16];  // operands of a tensor core, by features
 };
 struct Block {
     Fiber fibers[MOST];
@@ -411,19 +412,20 @@ inline float half_value(uint16_t bits) {
     }();
     return value[bits];
 }
+inline emulator::Half half_of(uint16_t bits) {
+    return {half_value(bits), bits & 0x7fff ? std::max(bits >> 10 & 31, 1) - 15 : -999};
+}
 inline float cut_off(double exact) {
     const float near = (float)exact;
     return fabs((double)near) > fabs(exact) ? nextafterf(near, 0.0f) : near;
 }
 
-// 2^exponent of a number whose smallest normal one is `least`; 0 for 0.
-inline double leading(double x, double least) {
-    uint64_t bits;
-    memcpy(&bits, &x, 8);
-    bits &= 0x7ff0000000000000;
-    double power;
-    memcpy(&power, &bits, 8);
-    return x == 0.0 ? 0.0 : std::max(power, least);
+// 2^exponent.
+inline double power(int exponent) {
+    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double out;
+    memcpy(&out, &bits, 8);
+    return out;
 }
 
 // before + the products of `COUNT` fp16, as tensor cores add them: each is cut off `BITS` bits behind the largest
@@ -431,18 +433,21 @@ inline double leading(double x, double least) {
 // Reference: Xie, Wang, Yang, Yang (2025), MMA-Sim: bit-accurate reference model of tensor cores and matrix cores,
 // arXiv:2511.10909.
 template <int COUNT, int BITS>
-inline float accumulated(float before, const double* a, const double* b) {
-    double product[COUNT], exact = before, most = leading(before, 0x1p-126);
+inline float accumulated(float before, const emulator::Half* a, const emulator::Half* b) {
+    const int own = before == 0.0f ? -999 : std::max((int)(__float_as_uint(before) >> 23 & 255), 1) - 127;
+    int most = own;
+    bool finite = own < 128;
     for (int k = 0; k < COUNT; k++) {
-        product[k] = a[k] * b[k];
-        exact += product[k];
-        most = std::max(most, leading(a[k], 0x1p-14) * leading(b[k], 0x1p-14));
+        most = std::max(most, a[k].exponent + b[k].exponent);
+        finite &= a[k].exponent < 16 && b[k].exponent < 16;
     }
-    if (!(fabs(exact) < INFINITY) || most == 0.0) return (float)exact;
-    const double unit = most / (1 << BITS), units = 1.0 / unit;
-    double sum = std::trunc(before * units);
-    for (int k = 0; k < COUNT; k++) sum += std::trunc(product[k] * units);
-    return cut_off(sum * unit);
+    double sum = finite ? 0.0 : before;
+    if (!finite)
+        for (int k = 0; k < COUNT; k++) sum += a[k].value * b[k].value;
+    if (!finite || most < -200) return (float)sum;
+    const double unit = power(most - BITS), units = power(BITS - most);
+    for (int k = 0; k < COUNT; k++) sum += std::trunc(a[k].value * b[k].value * units);
+    return cut_off((sum + std::trunc(before * units)) * unit);
 }
 
 inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, LINE) {
@@ -451,9 +456,9 @@ inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, u
     auto& rows = warp.rows[warp.parity];
     auto& columns = warp.columns[warp.parity];
     for (int odd = 0; odd < 2; odd++) {
-        for (int i = 0; i < 4; i++) rows[own + i % 2 * 8][two + odd + i / 2 * 8] = half_value(a[i] >> 16 * odd);
-        columns[own][two + odd] = half_value(b0 >> 16 * odd);
-        columns[own][two + odd + 8] = half_value(b1 >> 16 * odd);
+        for (int i = 0; i < 4; i++) rows[own + i % 2 * 8][two + odd + i / 2 * 8] = half_of(a[i] >> 16 * odd);
+        columns[own][two + odd] = half_of(b0 >> 16 * odd);
+        columns[own][two + odd + 8] = half_of(b1 >> 16 * odd);
     }
     emulator::meet(ALL_LANES, line);
     for (int out = 0; out < 4; out++)
@@ -489,20 +494,20 @@ inline void land(bool soon) {
 }
 
 // 16 features of row r of an operand, fp16 in rows of 128 bytes whose 16-byte parts are swizzled.
-inline void operand(const unsigned char* shared, uint32_t start, int r, double (&out)[16]) {
+inline void operand(const unsigned char* shared, uint32_t start, int r, Half (&out)[16]) {
     for (int k = 0; k < 16; k++) {
         uint32_t at = start + r / 8 * 1024 + r % 8 * 128 + 2 * k;
         at ^= (at >> 7 & 7) << 4;
         uint16_t bits;
         memcpy(&bits, shared + at, 2);
-        out[k] = half_value(bits);
+        out[k] = half_of(bits);
     }
 }
 
 inline void multiply(const Product& product) {
     const int thread = block->current % 128, lane = thread % 32;
     const unsigned char* shared = block->shared;
-    double rows[2][16], column[16];
+    Half rows[2][16], column[16];
     for (int second = 0; second < 2; second++)
         operand(shared, product.rows, thread / 32 * 16 + lane / 4 + second * 8, rows[second]);
     for (int first = 0; first < 64; first += 4) {
