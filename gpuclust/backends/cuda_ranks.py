@@ -51,8 +51,9 @@ def _rank(X: Array, weight: Array | None, label: Array, brackets: Brackets, tabl
         args = (*rows, *inside, record["load"], weight, tables[3], levels, *found)
         launch(f"ranks.weigh_ranks_{form}", blocks, args)
     else:
-        own = size if size <= UNASKED_SHARED // (2 * COUNT.itemsize) else 0
-        launch(f"ranks.count_ranks_{form}", blocks, (*rows, *inside, own, *found), shared=2 * COUNT.itemsize * own)
+        shared = (2 * size + k) * COUNT.itemsize
+        own, shared = (size, shared) if shared <= UNASKED_SHARED else (0, 0)
+        launch(f"ranks.count_ranks_{form}", blocks, (*rows, *inside, own, *found), shared=shared)
     if fine is not None:
         launch(f"ranks.count_fine_{form}", blocks, (*rows, *tables[4:], fine.buckets, record["fine"]))
     return record.tell(partial(_told, counted=fine is not None))

@@ -2,6 +2,7 @@
 // and leaves group k + `old`; -1 as the old label is nowhere, as is every row where there are no old labels (null).
 // Which entry of its group a row gets is by chance: the sums do not depend on the order, since every addition is exact.
 #include "common.cuh"
+#include "counts.cuh"
 
 __device__ __forceinline__ int32_t left(const int32_t* before, int64_t i) { return before ? before[i] : -1; }
 __device__ __forceinline__ bool moved(int32_t now, int32_t before) { return now != before && now >= 0; }
@@ -13,15 +14,14 @@ __device__ __forceinline__ bool moved(int32_t now, int32_t before) { return now 
 extern "C" __global__ void __launch_bounds__(256) count_moves(
     const int32_t* now, const int32_t* before, int64_t n, int64_t k, int64_t room, int32_t* counts) {
     SHARED(int32_t, own);
-    int32_t* to = room ? own : counts;
     for (int64_t g = threadIdx.x; g < room; g += blockDim.x) own[g] = 0;
     __syncthreads();
     for (int64_t i = thread_id(); i < n; i += thread_count()) {
-        const int32_t old = left(before, i);
-        if (now[i] < 0) atomicAdd(to + 2 * k, 1);
-        if (!moved(now[i], old)) continue;
-        atomicAdd(to + now[i], 1);
-        if (old >= 0) atomicAdd(to + k + old, 1);
+        const int32_t old = left(before, i), label = now[i];
+        if (label < 0) count_one(room, own, counts, 2 * k);
+        if (!moved(label, old)) continue;
+        count_one(room, own, counts, label);
+        if (old >= 0) count_one(room, own, counts, k + old);
     }
     __syncthreads();
     for (int64_t g = threadIdx.x; g < room; g += blockDim.x)
@@ -42,8 +42,8 @@ extern "C" __global__ void __launch_bounds__(256) place_moves(
         for (int r = 0; r < ROWS; r++) {
             const int64_t i = first + r * 256 + threadIdx.x;
             if (i >= n || !moved(now[i], left(before, i))) continue;
-            entered[r] = atomicAdd((room ? own : next) + now[i], 1);
-            if (left(before, i) >= 0) gone[r] = atomicAdd((room ? own : next) + k + before[i], 1);
+            entered[r] = count_one(room, own, next, now[i]);
+            if (left(before, i) >= 0) gone[r] = count_one(room, own, next, k + before[i]);
         }
         __syncthreads();
         for (int64_t g = threadIdx.x; g < room; g += blockDim.x)

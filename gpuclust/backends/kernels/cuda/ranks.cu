@@ -2,6 +2,7 @@
 // value after value. Counts are integers and sums of weights exact, so the order in which they are added tells nothing;
 // which place a value that is kept gets is by chance.
 #include "common.cuh"
+#include "counts.cuh"
 
 // The calling thread's values of rows [n, d], one after another.
 struct Walk {
@@ -47,26 +48,27 @@ __device__ __forceinline__ void keep(const Inside<T>& to, int64_t pair, T x, dou
     if (to.load) to.load[at] = w;
 }
 
-// less, same u32 [k * d] += values below the bracket and at its middle; total u32 [k] += rows. In shared memory: less
-// and same of the block, where they fit (`own_pairs` = k * d, or 0).
+// less, same u32 [k * d] += values below the bracket and at its middle; total u32 [k] += rows. In shared memory: those
+// of the block, where they fit (`own_pairs` = k * d, or 0), so that few clusters are not added to by all rows.
 template <class T>
 __device__ __forceinline__ void count_ranks(
     const T* X, int64_t n, int64_t d, const int32_t* label, const Brackets<T>& at, int64_t own_pairs, uint32_t* less,
     uint32_t* same, uint32_t* total, const Inside<T>& inside) {
-    SHARED(uint32_t, own);
-    for (int64_t p = threadIdx.x; p < 2 * own_pairs; p += blockDim.x) own[p] = 0;
+    SHARED(uint32_t, below);
+    uint32_t *equal = below + own_pairs, *rows = equal + own_pairs;
+    const int64_t own_clusters = own_pairs / d;
+    for (int64_t p = threadIdx.x; p < 2 * own_pairs + own_clusters; p += blockDim.x) below[p] = 0;
     __syncthreads();
-    uint32_t *below = own_pairs ? own : less, *equal = own_pairs ? own + own_pairs : same;
     for (Walk value(d); value.i < n; value.next()) {
         const int32_t j = label[value.i];
         if (j < 0) continue;  // it is refused later
-        if (value.f == 0) atomicAdd(total + j, 1u);
+        if (value.f == 0) count_one(own_pairs, rows, total, j);
         const int64_t p = j * d + value.f;
         const T low = at.low[p], high = at.high[p];
         if (!(low <= high)) continue;
         const T x = X[value.i * d + value.f];
-        if (x < low) atomicAdd(below + p, 1u);
-        else if (x == at.mid[p]) atomicAdd(equal + p, 1u);
+        if (x < low) count_one(own_pairs, below, less, p);
+        else if (x == at.mid[p]) count_one(own_pairs, equal, same, p);
         else if (x <= high) keep(inside, p, x, 1.0);
     }
     __syncthreads();
@@ -74,6 +76,8 @@ __device__ __forceinline__ void count_ranks(
         if (below[p]) atomicAdd(less + p, below[p]);
         if (equal[p]) atomicAdd(same + p, equal[p]);
     }
+    for (int64_t j = threadIdx.x; j < own_clusters; j += blockDim.x)
+        if (rows[j]) atomicAdd(total + j, rows[j]);
 }
 
 // sums f64 [levels] += the pieces of a weight, which no rounding touches: see `kernels.sums`.
