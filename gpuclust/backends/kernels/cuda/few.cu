@@ -11,8 +11,10 @@ __device__ __forceinline__ void score(
     float* norm, int32_t* label, Doubt doubt) {
     SHARED(float, centers);
     float* stage = centers + d * wide;
-    for (int64_t e = threadIdx.x; e < d * wide; e += ROWS)
-        centers[e] = e % wide < k ? columns[e / wide * k + e % wide] : 0.0f;
+    for (uint32_t e = threadIdx.x, width = wide; e < d * width; e += ROWS) {  // in 32 bits: division takes long
+        const uint32_t f = e / width, j = e % width;
+        centers[e] = j < k ? columns[f * k + j] : 0.0f;
+    }
     for (int64_t row0 = (int64_t)blockIdx.x * ROWS; row0 < n; row0 += (int64_t)gridDim.x * ROWS) {
         const int64_t i = row0 + threadIdx.x;
         float one = INFINITY, two = INFINITY, size = 0.0f;

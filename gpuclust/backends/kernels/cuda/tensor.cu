@@ -26,6 +26,7 @@ __device__ __forceinline__ void halve(
     const int part = lane_id() % parts, rows = 32 / parts;
     for (int64_t first = warp_id() * rows; first < n; first += warp_count() * rows) {
         const int64_t i = first + lane_id() / parts;
+        uint16_t* to = image_at(image, i, 8 * part, parts, chunks);
         float size = 0.0f, lost = 0.0f;
         for (int64_t chunk = 0; chunk < (i < n ? chunks : 0); chunk++) {
             const int64_t f0 = (chunk * parts + part) * 8;
@@ -38,7 +39,7 @@ __device__ __forceinline__ void halve(
                 size += (float)y * (float)y;
                 lost += rest * rest;
             }
-            *(Part*)image_at(image, i, f0, parts, chunks) = out;
+            *(Part*)(to + chunk * (TILE * 8 * parts)) = out;
         }
         for (int step = parts / 2; step; step >>= 1) {
             size += __shfl_xor_sync(ALL_LANES, size, step);
