@@ -50,10 +50,12 @@ __device__ __forceinline__ void spread(
     double per_grid, int64_t first, int64_t count, int64_t* blocks, double* largest) {
     const int64_t block = (first + i) / BLOCK;
     const bool same = (first + (i & ~(int64_t)31)) / BLOCK == (first + (i | 31)) / BLOCK;  // for all lanes of the warp
+    const int64_t columns = trials ? trials : 1, mine = trials ? lane_id() - offset : lane_id();
+    double own_most = 0.0;  // of column `mine`: a warp reads all that are there at once, since all warps read them
 #pragma unroll
     for (int t = 0; t < M; t++) {
         const int64_t column = trials ? t - offset : t;
-        if (column < 0 || column >= (trials ? trials : 1)) continue;
+        if (column < 0 || column >= columns) continue;
         const T left = trials && sum[t] < own ? sum[t] : own;
         int64_t share = real ? potential((double)left, weight, i, per_grid) : 0;
         double most = real && (!weight || weight[i] > 0.0) ? (double)left : 0.0;
@@ -64,8 +66,9 @@ __device__ __forceinline__ void spread(
         }
         if ((lane_id() == 0 || !same) && real && share)
             atomicAdd((unsigned long long*)(blocks + column * count + block), (unsigned long long)share);
-        if (lane_id() == 0 && most > 0.0) raise(largest + column, most);
+        if (lane_id() == t) own_most = most;
     }
+    if (own_most > 0.0) raise(largest + mine, own_most);
 }
 
 // A block's rows: cost [n] <- the least of itself and the distance to centre 0, if that is `known`; then see `spread`.
