@@ -94,6 +94,7 @@ class Machine:
         self.schedule = None  # of kernels' threads; by lot
         self.order = None  # an `Order` that watches what devices have from each other
         self.fenced = False  # whether an access outside an array fails
+        self.races = False  # whether threads that race do
         self.compute_capability = "90"
         self.shared = 227 << 10  # bytes of shared memory that a block may ask for
         self.rng = np.random.default_rng(0)
@@ -542,7 +543,7 @@ class RawModule:
         virtual = any(option.startswith("-arch=compute") for option in program["options"])
         if virtual == data.endswith(b"\0"):
             raise ValueError("invalid ELF")
-        self._module, self._path = emulator.Module(program["source"]), path
+        self._module, self._path = emulator.Module(program["source"], ndarray.machine.races), path
 
     def get_function(self, name):
         """One and the same for a file, as CuPy keeps modules by their path: so are its limits."""

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from laws.oracle import direct_costs, direct_labels
+from laws.runs import FULL
 
 from gpuclust.backends.frame import Frame
 from gpuclust.backends.metric import Metric
@@ -547,6 +548,15 @@ def test_sums_of_distances_by_cluster(rng, metric, dtype):
         check_distance_sums(X, Y, rng.integers(0, k, m), metric, k // 3)
 
 
+def test_sums_of_distances_in_launches_of_some_rows(rng, fenced, monkeypatch):
+    from gpuclust.backends import cuda_silhouette
+
+    monkeypatch.setattr(cuda_silhouette, "MOST_WORK", 1)
+    X, Y = (rng.normal(size=(rows, 3)).astype(np.float32) for rows in (600, 40))
+    check_distance_sums(X, Y, rng.integers(0, 4, 40), Metric.EUCLIDEAN, 1)
+    assert fenced.launches == ["add_l2_f32"] * 3
+
+
 def test_more_features_than_a_grid_has_blocks(rng, fenced, monkeypatch):
     """Blocks take several groups of features; no launch asks for more than CUDA allows."""
     from gpuclust.backends import cuda_kernels, cuda_medians, cuda_moves
@@ -708,10 +718,11 @@ FAULTS = {
     "carries": ("totals", "carry >>= 32;", "carry = 0;"),
     "copies of masses": ("totals", "copy < copies", "copy < 1"),
     "masses of rows without a label": ("totals", "label[i] < 0 || !(weight[i] > 0.0)", "!(weight[i] > 0.0)"),
-    "counts of ranks not yet cleared": ("ranks", "own[p] = 0;\n    __syncthreads();", "own[p] = 0;"),
+    "counts of ranks not yet cleared": ("ranks", "below[p] = 0;\n    __syncthreads();", "below[p] = 0;"),
     "counts of ranks not yet complete": ("ranks", "    __syncthreads();\n    for (int64_t p = threadIdx.x; p < own_pairs", "    for (int64_t p = threadIdx.x; p < own_pairs"),
     "values behind the room": ("ranks", "if (at >= room) {", "if (at > room) {"),
-    "brackets that are closed": ("ranks", "if (!(low <= high)) continue;\n        const T x = X[value.i * d + value.f];\n        if (x < low) atomicAdd", "const T x = X[value.i * d + value.f];\n        if (x < low) atomicAdd"),
+    "brackets that are closed": ("ranks", "if (!(low <= high)) continue;\n        const T x = X[value.i * d + value.f];\n        if (x < low) count_one", "const T x = X[value.i * d + value.f];\n        if (x < low) count_one"),
+    "a block's rows": ("ranks", "if (rows[j]) atomicAdd(total + j, rows[j]);", ";"),
     "the upper end of a bracket": ("ranks", "else if (x <= high) keep(inside, p, x, 1.0);", "else if (x < high) keep(inside, p, x, 1.0);"),
     "ranks of rows of no weight": ("ranks", "if (j < 0 || !(w > 0.0)) continue;", "if (j < 0) continue;"),
     "ranks of rows without a label": ("ranks", "if (j < 0) continue;  // it is refused later", ""),
@@ -783,12 +794,12 @@ HALVES = ("tensor", "tensor.cuh", "products.cuh", "candidates", "hopper")
 FEW = [(130, 47, 40), (300, 5, 33), (261, 33, 70), (300, 47, 2)]  # centres
 
 
-def exercise(machine, rng, where):
+def exercise(machine, rng, where, times=4, kinds=("normal", "ties", "last bits", "bundles", "twins")):
     """What the kernels of a file do, in a few shapes, each under another schedule and on another GPU."""
     from gpuclust.backends import cuda_kernels
 
     cases = FEW if where in ("few", "staged.cuh") else CASES
-    for machine.schedule, (n, k, d), gpu in zip(emulator.SCHEDULES, cases, GPUS, strict=True):
+    for machine.schedule, (n, k, d), gpu in [*zip(emulator.SCHEDULES, cases, GPUS, strict=True)][:times]:
         if where == "hopper" and gpu[0] != "90":
             continue
         machine.compute_capability, machine.shared = gpu[0], gpu[1] << 10
@@ -797,7 +808,7 @@ def exercise(machine, rng, where):
         for cached in (cuda_kernels.attribute, cuda_kernels.target, cuda_kernels._function):
             cached.cache_clear()
         label, old = rng.integers(0, k, n).astype(np.int32), rng.integers(-1, k, n).astype(np.int32)
-        for kind in ("normal", "ties", "last bits", "bundles", "twins"):
+        for kind in kinds:
             X, centers = rows_and_centers(rng, kind, n, k, d, np.float32)
             if where in HALVES:
                 check_labels(X, centers, Metric.EUCLIDEAN)
@@ -846,9 +857,15 @@ def test_sound_kernels_pass(fenced, rng, where):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
+    where = plant(monkeypatch, *FAULTS[fault])
+    with pytest.raises((AssertionError, emulator.EmulatorError)):
+        exercise(fenced, rng, where)
+
+
+def plant(monkeypatch, where, right, wrong):
+    """Put a fault into a file."""
     from gpuclust.backends import cuda_kernels
 
-    where, right, wrong = FAULTS[fault]
     sound = cuda_kernels.source
     files = {"common": "costs", "tensor": "hopper", "products": "tensor", "bounds": "few", "medians": "medians", "trials": "trials", "staged": "few"}
     assert right in sound(files[where.removesuffix(".cuh")] if where.endswith("cuh") else where)
@@ -860,8 +877,45 @@ def test_planted_faults_are_found(fenced, rng, monkeypatch, fault):
     files, types = [path.stem for path in cuda_kernels.SOURCES.glob("*.cu")], ("f32", "f64")
     changed = {of(broken(file), dtype) for of in [cuda_kernels.of_type] for file in files for dtype in types}
     monkeypatch.setattr(emulator, "brief", changed - {cuda_kernels.of_type(sound(file), dtype) for file in files for dtype in types})
-    with pytest.raises((AssertionError, emulator.EmulatorError)):
+    return where
+
+
+def test_values_that_are_not_aligned_are_found(fenced, rng, monkeypatch):
+    where = plant(monkeypatch, "few", "SHARED(float, centers);", "SHARED(float, centers);\n    centers++;")
+    with pytest.raises(emulator.EmulatorError, match="memory that is not aligned for its type"):
         exercise(fenced, rng, where)
+
+
+# --- races, which no result may show ---
+
+RACES = {
+    "counts told before they are there": ("medians", "            __threadfence();\n", ""),
+    "modes changed before all have read them": ("samples", "        __syncthreads();  // all warps have read what the first one writes\n", ""),
+    "sums that other lanes write": ("solve", "        __syncwarp();\n", ""),
+    "a largest cost that others raise": ("trials.cuh", "*(volatile double*)most", "*most"),
+}  # fmt: skip
+if not FULL:  # what a fence orders, and a warp
+    RACES = {fault: RACES[fault] for fault in ("counts told before they are there", "sums that other lanes write")}
+WATCHED = sorted({where for where, _, _ in FAULTS.values()} - {"hopper"}) if FULL else ["medians", "solve"]
+
+
+def exercise_once(machine, rng, where):
+    """In one shape, since all that threads touch is watched."""
+    machine.races = True
+    exercise(machine, rng, where, 1, ["ties"])
+
+
+@pytest.mark.parametrize("where", WATCHED)
+def test_no_threads_race(fenced, rng, where):
+    """`hopper.cu` orders its threads by barriers that are not known to `races.h`."""
+    exercise_once(fenced, rng, where)
+
+
+@pytest.mark.parametrize("fault", RACES)
+def test_planted_races_are_found(fenced, rng, monkeypatch, fault):
+    where = plant(monkeypatch, *RACES[fault])
+    with pytest.raises(emulator.EmulatorError, match="a race: "):
+        exercise_once(fenced, rng, where)
 
 
 def test_sizes_are_the_same_in_both_languages(machine):

@@ -19,8 +19,13 @@ from pathlib import Path
 import numpy as np
 
 HEADER = Path(__file__).with_name("cuda.h")
-FLAGS = ("-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-w")
+RACES = Path(__file__).with_name("races.h")
+FLAGS = (
+    "-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-w",
+    "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error",
+)  # fmt: skip
 BRIEF_FLAGS = ("-std=c++17", "-Og", *FLAGS[2:])
+RACE_FLAGS = (*FLAGS[:-2], "-fsanitize=thread", "--param=tsan-distinguish-volatile=1", "-DGPUCLUST_RACES")
 brief = set()  # sources that run so briefly that to optimize them costs more than it saves
 SCHEDULES = ("forward", "backward", "shuffled", "greedy")
 
@@ -40,9 +45,9 @@ def compiler():
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
 
 
-def library(source):
+def library(source, races=False):
     """The shared library of a CUDA source; built once, kept in the temporary directory."""
-    flags = BRIEF_FLAGS if source in brief else FLAGS
+    flags = RACE_FLAGS if races else BRIEF_FLAGS if source in brief else FLAGS
     code = f'#include "{header(flags)}"\n{source}\n'
     target = kept(f"{digest(source, *flags)}-typed.so")
     if not target.exists():
@@ -51,17 +56,16 @@ def library(source):
             found = kernels(code)
             told = f"extern \"C\" const char emulated_kernels[] = {json.dumps(json.dumps(found))};\n"
             path.write_text(code + told + "\n".join(f"EMULATED({name})" for name in found))
-            done = subprocess.run(
-                [compiler(), *flags, "-shared", "-o", f"{work}/kernels.so", str(path)], capture_output=True, text=True
-            )
-            if done.returncode:
-                raise CompileError(done.stderr)
-            os.replace(f"{work}/kernels.so", target)
+            for command in ((*flags, "-c", path), ("-shared", f"{work}/kernels.o")):  # linked without sanitizers' libraries
+                done = subprocess.run([compiler(), *command], capture_output=True, text=True, cwd=work)
+                if done.returncode:
+                    raise CompileError(done.stderr)
+            os.replace(f"{work}/a.out", target)
     return ctypes.CDLL(str(target))
 
 
 def digest(*texts):
-    return hashlib.sha256("\0".join([*texts, HEADER.read_text(), str(compiler())]).encode()).hexdigest()[:20]
+    return hashlib.sha256("\0".join([*texts, HEADER.read_text(), RACES.read_text(), str(compiler())]).encode()).hexdigest()[:20]
 
 
 def kept(name):
@@ -80,6 +84,7 @@ def header(flags):
             copy = Path(work) / "header" / "cuda.h"
             copy.parent.mkdir()
             shutil.copy(HEADER, copy)
+            shutil.copy(RACES, copy.parent)
             command = [compiler(), *flags, "-x", "c++-header", "-o", f"{copy}.gch", str(copy)]
             subprocess.run(command, capture_output=True, check=False)  # without, it is parsed each time
             with contextlib.suppress(OSError):  # another process was faster
@@ -103,8 +108,9 @@ def parameter(words):
 class Module:
     """The kernels of one source."""
 
-    def __init__(self, source):
-        self._library = library(source)
+    def __init__(self, source, races=False):
+        """With `races`, a launch in which threads race fails, too; see `races.h`."""
+        self._library, self._races = library(source, races), races
         told = ctypes.addressof(ctypes.c_char.in_dll(self._library, "emulated_kernels"))
         self._kernels = json.loads(ctypes.string_at(told))
 
@@ -127,6 +133,10 @@ class Module:
         boxes = [box(arg) for arg in args]
         pointers = (ctypes.c_void_p * len(boxes))(*(ctypes.addressof(each) for each in boxes))
         message = ctypes.create_string_buffer(256)
+        if self._races:
+            ends = [end for arg in args if isinstance(arg, np.ndarray) for end in (arg.ctypes.data, arg.ctypes.data + arg.nbytes)]
+            watched = (ctypes.c_size_t * (len(ends) + 1))(*ends, 0)
+            self._library.emulated_watch(watched)
         failed = getattr(self._library, f"emulated_{name}")(
             triple(grid), triple(block), ctypes.c_size_t(shared), pointers, SCHEDULES.index(schedule),
             ctypes.c_uint64(seed), message,

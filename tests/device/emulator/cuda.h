@@ -2,8 +2,8 @@
 // after another, under several schedules. A launch fails, with a message, where threads wait for each other in vain,
 // where lanes of a warp or threads of a block meet at different places, where a copy is misaligned, and where memory
 // outside a fenced array is touched. Shared memory starts as NaN; copies by threads land as late as they may, bulk ones
-// late or soon. Tensor cores cut their addends off as those of a GPU do, see `accumulated`. Not emulated: the memory
-// model between blocks, speed.
+// late or soon. Tensor cores cut their addends off as those of a GPU do, see `accumulated`. Not emulated: speed; the
+// memory model only by `races.h`.
 #pragma once
 #define GPUCLUST_EMULATED 1
 #include <algorithm>
@@ -105,10 +105,31 @@ inline void yield() { emulator_switch(&self().stack, block->scheduler); }
     yield();
     abort();
 }
-inline void on_signal(int) { fail("memory outside an array"); }
+inline void on_signal(int number) {
+    fail(number == SIGILL ? "memory that is not aligned for its type" : "memory outside an array");
+}
+}  // namespace emulator
+
+#ifdef GPUCLUST_RACES
+#include "races.h"
+#else
+namespace races {  // see there
+static bool atomic;
+inline void touch(const void*, int, bool, bool) {}
+inline void tell(const void*) {}
+inline void fence() {}
+inline void block_met() {}
+inline void warp_met() {}
+inline void begin_block() {}
+inline void begin(unsigned char*, size_t) {}
+inline void end() {}
+}  // namespace races
+#endif
+
+namespace emulator {
 
 // All lanes of a warp come together; afterwards each may read what any of them deposited.
-inline void meet(uint32_t mask, int line) {
+inline void meet(uint32_t mask, int line, bool memory = false) {
     Block* b = block;
     const int own = b->current;
     Warp& warp = b->warps[own >> 5];
@@ -123,6 +144,7 @@ inline void meet(uint32_t mask, int line) {
     }
     warp.arrived = 0;
     warp.parity ^= 1;
+    if (memory) races::warp_met();
     for (int lane = 0; lane < 32; lane++)
         if (b->fibers[(own & ~31) + lane].state == AT_MEETING) b->fibers[(own & ~31) + lane].state = READY;
 }
@@ -233,6 +255,7 @@ inline void open_barrier() {
     }
     if (waiting != b->threads) return (void)(b->failed = true, snprintf(b->message, 256, "deadlock: a barrier or a warp waits for threads that do not come"));
     for (int i = 0; i < b->threads; i++) b->fibers[i].state = READY;
+    races::block_met();
 }
 
 inline void run_block(size_t shared_bytes) {
@@ -242,6 +265,7 @@ inline void run_block(size_t shared_bytes) {
     b->bulk.clear();
     b->spins = 0;
     for (auto& each : b->numbered) each = {0, 0};
+    races::begin_block();
     memset(b->shared, 0xff, shared_bytes);
     for (auto& warp : b->warps) warp.arrived = 0, warp.parity = 0;
     for (int i = 0; i < b->threads; i++) {
@@ -285,16 +309,20 @@ int launch(void (*kernel)(A...), std::index_sequence<I...>, const unsigned* grid
     b->schedule = schedule, b->random = seed, b->failed = false, b->message = message;
     const size_t room = (shared_bytes + 15) / 16 * 16;
     b->shared = fenced(room);
-    struct sigaction before, ours = {};
+    struct sigaction before, trapped, ours = {};
     ours.sa_handler = on_signal, ours.sa_flags = SA_NODEFER;
     sigaction(SIGSEGV, &ours, &before);
+    sigaction(SIGILL, &ours, &trapped);
+    races::begin(b->shared, room);
     const unsigned blocks = grid[0] * grid[1] * grid[2];
     for (unsigned i = 0; i < blocks && !b->failed; i++) {
         const unsigned number = schedule == BACKWARD ? blocks - 1 - i : i;
         b->index = {number % grid[0], number / grid[0] % grid[1], number / (grid[0] * grid[1])};
         run_block(room);
     }
+    races::end();
     sigaction(SIGSEGV, &before, nullptr);
+    sigaction(SIGILL, &trapped, nullptr);
     unfenced(b->shared, room);
     block = nullptr;
     return b->failed;
@@ -331,7 +359,7 @@ template <class T>
 inline T __shfl_sync(uint32_t mask, T value, int from, LINE) {
     return emulator::exchange(mask, value, [=](int) { return from; }, line);
 }
-inline void __syncwarp(uint32_t mask = 0xffffffffu, LINE) { emulator::exchange(mask, 0, [](int lane) { return lane; }, line); }
+inline void __syncwarp(uint32_t mask = 0xffffffffu, LINE) { emulator::meet(mask, line, true); }
 inline uint32_t __ballot_sync(uint32_t mask, int vote, LINE) {
     uint32_t votes = 0;
     emulator::exchange(mask, vote, [&](int lane) { return lane; }, line);
@@ -341,15 +369,24 @@ inline uint32_t __ballot_sync(uint32_t mask, int vote, LINE) {
 inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
 inline int __all_sync(uint32_t mask, int vote, LINE) { return __ballot_sync(mask, vote, line) == 0xffffffffu; }
 
+template <class T, class Next>
+inline T atomically(T* at, Next next) {
+    races::tell(at);
+    races::atomic = true;
+    const T old = *at;
+    *at = next(old);
+    races::atomic = false;
+    return old;
+}
 template <class T>
-inline T atomicAdd(T* at, T value) { T old = *at; *at = old + value; return old; }
+inline T atomicAdd(T* at, T value) { return atomically(at, [=](T old) { return old + value; }); }
 template <class T>
-inline T atomicMax(T* at, T value) { T old = *at; *at = std::max(old, value); return old; }
+inline T atomicMax(T* at, T value) { return atomically(at, [=](T old) { return std::max(old, value); }); }
 template <class T>
-inline T atomicExch(T* at, T value) { T old = *at; *at = value; return old; }
-inline void __threadfence() {}
+inline T atomicMin(T* at, T value) { return atomically(at, [=](T old) { return std::min(old, value); }); }
 template <class T>
-inline T atomicMin(T* at, T value) { T old = *at; *at = std::min(old, value); return old; }
+inline T atomicExch(T* at, T value) { return atomically(at, [=](T) { return value; }); }
+inline void __threadfence() { races::fence(); }
 
 inline uint32_t __float_as_uint(float x) { uint32_t out; memcpy(&out, &x, 4); return out; }
 inline float __uint_as_float(uint32_t x) { float out; memcpy(&out, &x, 4); return out; }
@@ -365,6 +402,8 @@ inline int lane_id() { return threadIdx.x & 31; }
 
 inline void copy16(void* to, const void* from) {
     if ((uintptr_t)to % 16 || (uintptr_t)from % 16) emulator::fail("a copy of 16 bytes is not aligned");
+    races::touch(to, 16, true, true);  // it may land at once, or
+    races::touch(from, 16, false, true);
     emulator::self().copies.push_back({to, from, emulator::self().groups});
 }
 inline void copies_begun() { emulator::self().groups++; }
@@ -372,8 +411,10 @@ template <int LATER>
 inline void copies_done_but() {
     auto& own = emulator::self();
     size_t landed = 0;
-    for (; landed < own.copies.size() && own.copies[landed].group < own.groups - LATER; landed++)
+    for (; landed < own.copies.size() && own.copies[landed].group < own.groups - LATER; landed++) {
+        races::touch(own.copies[landed].to, 16, true, true);
         memcpy(own.copies[landed].to, own.copies[landed].from, 16);
+    }
     own.copies.erase(own.copies.begin(), own.copies.begin() + landed);
 }
 

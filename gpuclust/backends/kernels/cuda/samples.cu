@@ -317,7 +317,7 @@ __device__ __forceinline__ void collect(const Job<T, Key>& job, const Slab<Key>&
 }
 
 // What is left to do, once all items have been read: *open += places, and of each of them the bins u32 [slots, groups,
-// BINS, LANES] <- 0. A warp that finds what another has just made of a pair comes to the same.
+// BINS, LANES] <- 0.
 template <class T, class Key>
 __device__ __forceinline__ void judge(const Job<T, Key>& job, uint32_t* bins, uint32_t* open) {
     for (int64_t place = blockIdx.x; place < job.slots.slots * job.groups(); place += gridDim.x) {
@@ -328,6 +328,7 @@ __device__ __forceinline__ void judge(const Job<T, Key>& job, uint32_t* bins, ui
         const uint32_t mode = job.mode()[pair];
         const bool known = parts > 1 && mode == ROWS && !where.missed, ends = where.both_low || where.high || !kept;
         const bool left = mode != SETTLED && !(known && !where.inside && ends);
+        __syncthreads();  // all warps have read what the first one writes
         if (threadIdx.x < LANES && known && where.inside) {
             job.mode()[pair] = KEPT;
             job.rank()[pair] = (count - 1) / 2 - upto;
