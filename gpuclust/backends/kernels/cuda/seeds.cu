@@ -147,7 +147,7 @@ __device__ __forceinline__ void locate(
 // The potentials under some trials, in columns 1 to `trials` of centers [d, M]; centre 0 is folded into the rows' costs
 // `once`, with the first trials, if that is still to be done.
 #define TRY(name, T, L1, M)                                                                                        \
-    extern "C" __global__ void __launch_bounds__(ROWS, 2) name(                                                    \
+    extern "C" __global__ void __launch_bounds__(ROWS, RESIDENT(T)) name(                                          \
         const T* X, int64_t n, int64_t d, T scale, const double* weight, const T* centers, int64_t once,           \
         int64_t trials, int64_t count, T* cost, int64_t* blocks, double* largest, const State* state) {            \
         try_rows<T, L1, M>((int64_t)blockIdx.x * ROWS, X, n, d, scale, centers, once && state->known, 1, trials,   \

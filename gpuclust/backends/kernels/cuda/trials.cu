@@ -3,7 +3,7 @@
 
 // Centre 0 of `centers` is `known`, or a trial as the others are.
 #define TRY(name, T, L1, M)                                                                                        \
-    extern "C" __global__ void __launch_bounds__(ROWS, 2) name(                                                    \
+    extern "C" __global__ void __launch_bounds__(ROWS, RESIDENT(T)) name(                                          \
         const T* X, int64_t n, int64_t d, T scale, const T* centers, int64_t known, int64_t trials,                \
         const double* weight, double per_grid, int64_t first, int64_t count, T* cost, int64_t* blocks,             \
         double* largest) {                                                                                         \
@@ -32,7 +32,7 @@ __device__ __forceinline__ void row_potentials(
 }
 
 #define POTENTIALS(name, T, L1)                                                                                    \
-    extern "C" __global__ void __launch_bounds__(ROWS, 2) name(                                                    \
+    extern "C" __global__ void __launch_bounds__(ROWS, RESIDENT(T)) name(                                          \
         const T* X, int64_t n, int64_t d, T scale, const T* centers, int64_t known, const double* weight,          \
         double per_grid, const T* cost, int64_t* out) {                                                            \
         row_potentials<T, L1>(X, n, d, scale, centers, known, weight, per_grid, cost, out);                        \

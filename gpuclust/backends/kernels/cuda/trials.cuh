@@ -6,6 +6,13 @@
 
 #define BLOCK 1024  // rows whose potentials are summed together, by the row's global index
 
+// Blocks at once, so that rows come while others are scored; more would spill registers.
+#if __CUDA_ARCH__ < 1000
+#define RESIDENT(T) (sizeof(T) == 4 ? 4 : 2)
+#else
+#define RESIDENT(T) (sizeof(T) == 4 ? 3 : 2)
+#endif
+
 // sum [M] <- distances of the block's rows to centers [d, M] (padded with zeros), which are scaled, or `PLAIN` as the
 // rows are. The block stages X * scale together.
 template <class T, bool L1, int M, bool PLAIN = false>
