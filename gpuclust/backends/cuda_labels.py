@@ -193,7 +193,7 @@ def costs(X: Array, centers: Array, label: Array, metric: Metric) -> Array:
     """Cost of each row at its own centre, summed directly, features in order. f64 [n]."""
     out = cupy.empty(len(X))
     args = (X, *X.shape, there(centers, np.float64), label, out)
-    launch(f"costs.own_{kind(metric, X.dtype)}", blocks_of(len(X)), args, shared=ROWS * (DEPTH + 1) * X.dtype.itemsize)
+    launch(f"costs.own_{kind(metric, X.dtype)}", blocks_of(len(X)), args, shared=ROWS * (DEPTH + 1) * 8)
     return out
 
 

@@ -102,13 +102,13 @@ __device__ __forceinline__ Pair added(Pair sum, Pair other) {
 
 // The definition of a cost: a sum over the features in order, in float64, one rounding for each operation.
 template <bool L1>
-__device__ __forceinline__ double with_term(double cost, double x, double center) {
+__device__ __forceinline__ double term(double x, double center) {
     const double t = x - center;
-    return cost + (L1 ? fabs(t) : t * t);
+    return L1 ? fabs(t) : t * t;
 }
 template <class T, bool L1>
 __device__ __forceinline__ double direct(const T* x, const double* center, int64_t stride, int64_t d) {
     double cost = 0.0;
-    for (int64_t f = 0; f < d; f++) cost = with_term<L1>(cost, (double)x[f], center[f * stride]);
+    for (int64_t f = 0; f < d; f++) cost += term<L1>((double)x[f], center[f * stride]);
     return cost;
 }

@@ -3,23 +3,22 @@
 #include "staged.cuh"
 
 // A thread a row: cost f64 [n] at its own centre (at the first where it has none: it is refused later); centers f64 [k,
-// d]. The block stages its rows together.
+// d]. The block stages the terms of its rows together: threads that read a centre each would ask for 32 lines at once.
 template <class T, bool L1>
 __device__ __forceinline__ void own(
     const T* X, int64_t n, int64_t d, const double* centers, const int32_t* label, double* cost) {
-    SHARED(T, stage);
+    SHARED(double, stage);
     for (int64_t row0 = (int64_t)blockIdx.x * ROWS; row0 < n; row0 += (int64_t)gridDim.x * ROWS) {
         const int64_t i = row0 + threadIdx.x;
-        const double* center = centers + (i < n && label[i] > 0 ? label[i] : 0) * d;
         double sum = 0.0;
         for (int64_t f0 = 0; f0 < d; f0 += DEPTH) {
             const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
             __syncthreads();
-            stage_rows(stage, X, n, d, row0, f0, deep, [](T x, int64_t) { return x; });
+            stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t f, int64_t row) {
+                return term<L1>((double)x, centers[(label[row] > 0 ? label[row] : 0) * d + f]);
+            });
             __syncthreads();
-#pragma unroll 4  // with more, registers are spilled
-            for (int f = 0; f < (i < n ? deep : 0); f++)
-                sum = with_term<L1>(sum, (double)stage[threadIdx.x * STRIDE + f], center[f0 + f]);
+            for (int f = 0; f < (i < n ? deep : 0); f++) sum += stage[threadIdx.x * STRIDE + f];
         }
         if (i < n) cost[i] = sum;
     }

@@ -27,7 +27,7 @@ __device__ __forceinline__ void score(
                 const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
                 __syncthreads();
                 if (d > DEPTH || first == 0)
-                    stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t f) {
+                    stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t f, int64_t) {
                         return centred(x, shift[f], scale);
                     });
                 __syncthreads();

@@ -25,7 +25,7 @@ __device__ __forceinline__ void add(
                 const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
                 __syncthreads();
                 if (d > DEPTH || first == start[c])
-                    stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t) { return x * scale; });
+                    stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t, int64_t) { return x * scale; });
                 const int r = threadIdx.x / DEPTH, f = threadIdx.x % DEPTH;
                 if (f < deep && first + r < last) others[f * WIDTH + r] = Y[(first + r) * d + f0 + f] * scale;
                 __syncthreads();

@@ -23,7 +23,7 @@ __device__ __forceinline__ void reach(
     for (int64_t f0 = 0; f0 < d; f0 += DEPTH) {
         const int deep = d - f0 < DEPTH ? (int)(d - f0) : DEPTH;
         __syncthreads();
-        stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t) { return x * scale; });
+        stage_rows(stage, X, n, d, row0, f0, deep, [&](T x, int64_t, int64_t) { return x * scale; });
         __syncthreads();
         for (int f = 0; f < deep; f++) {
             const T x = stage[threadIdx.x * STRIDE + f];
