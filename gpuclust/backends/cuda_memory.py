@@ -196,7 +196,7 @@ def reserve(make: Callable[[], R], needed: int, rows: int) -> R:
     """
     try:
         return make()
-    except cupy.cuda.memory.OutOfMemoryError:
+    except MemoryError:  # CuPy's, or that of Thrust
         pass  # leaving the clause drops the traceback, and with it whatever the failed call still held
     free = free_bytes()
     fits = max(1, free * rows // (2 * max(1, needed)))

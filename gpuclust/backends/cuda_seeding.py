@@ -12,7 +12,7 @@ from .base import Chunk
 from .cuda_kernels import WARPS, address, blocks_of, launch
 from .cuda_labels import DEPTH, ROWS, kind
 from .cuda_later import Record, once
-from .cuda_memory import send, tiles
+from .cuda_memory import reserve, send, tiles
 from .frame import Frame
 from .kernels.trials import BLOCK, grid_of
 from .statistics import Array, Potentials, Top, merged
@@ -20,6 +20,8 @@ from .statistics import Array, Potentials, Top, merged
 WIDTHS: Final = (4, 12)  # centres that a kernel of `trials.cu` takes at once
 SEED_WIDTHS: Final = {4: (9, 12), 8: (12,)}  # and of `seeds.cu`, by the bytes of a value
 CHOOSERS: Final = 512  # threads that choose among trials
+SORTED: Final = 44  # bytes a key that sorting takes: keys, a copy, their order, Thrust's copies of both and tables
+TABLES: Final = 4 << 20  # bytes of tables, or more
 STATE: Final = 7  # numbers that the kernels of `seeds.cu` hand on: 4 integers and 3 floats, the last 1 / grid
 
 
@@ -114,7 +116,7 @@ def _launch(name: str, chunk: Chunk, frame: Frame, centers: Array, known: np.nda
 
 def top(chunk: Chunk, key: Array, start: int, size: int) -> Top:
     """The rows of highest key, lowest row on ties; key f64 belongs to rows start .. of the chunk."""
-    first = cupy.argsort(-key)[:size]  # stable
+    first = descending(key)[:size]
     m, at = len(first), first + start
     record = Record(
         key=((m,), np.float64), row=((m,), np.int64), X=((m, chunk.X.shape[1]), chunk.X.dtype),
@@ -124,6 +126,20 @@ def top(chunk: Chunk, key: Array, start: int, size: int) -> Top:
     record["X"][:], record["label"][:] = chunk.X[at], chunk.rows["label"][at]
     record["weight"][:] = 1.0 if chunk.weight is None else chunk.weight[at]
     return record.tell(partial(_top, size=size))
+
+
+def descending(key: Array) -> Array:
+    """Which keys are highest, in order; lowest row on ties.
+
+    Thrust sorts, and takes memory of its own. Where there is none, CuPy 14.2 raises a bare `MemoryError`, and CuPy
+    14.0 tells nothing and leaves garbage. So all of it is asked for before: given back, it is there for Thrust.
+    """
+
+    def make() -> Array:
+        cupy.empty(SORTED * len(key) + TABLES, np.uint8)
+        return cupy.argsort(-key)  # stable
+
+    return reserve(make, SORTED * len(key), len(key))
 
 
 def _top(

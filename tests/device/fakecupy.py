@@ -81,6 +81,7 @@ class Machine:
         self.lock = threading.RLock()  # the devices are used from several threads at once
         self.limit = 1 << 40  # bytes of each device
         self.used: Counter[int] = Counter()  # bytes, by device
+        self.spare: Counter[int] = Counter()  # what is left of the block given back last
         self.peak, self.allocations = 0, 0
         self.fail: set[int] = set()  # allocations that find the memory full, counted from 0
         self.unpinned = 0  # or the CUDA error of whoever asks for pinned memory
@@ -122,11 +123,13 @@ class Machine:
             if number in self.fail or used + size > self.limit:
                 raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {used:,} bytes).")
             self.used[device] += size
+            self.spare[device] = max(0, self.spare[device] - size)
             self.peak = max(self.peak, self.live)
 
     def give(self, size, device):
         with self.lock:
             self.used[device] -= size
+            self.spare[device] = size
 
     def stream(self, device):
         """That of a device's kernels."""
@@ -617,7 +620,15 @@ def _ascontiguousarray(a, dtype=None):
 
 
 def _argsort(a):
-    return wrap(np.argsort(own(a), kind="stable"))
+    """Thrust takes memory, too: what was given back last, or more. Where there is none, CuPy 14.0 leaves garbage."""
+    machine, order = ndarray.machine, wrap(np.argsort(own(a), kind="stable"))
+    needed = 3 * a.nbytes + (1 << 20)  # with a copy of the keys
+    if machine.spare[machine.current] < needed:
+        try:
+            Allocation(machine, needed, machine.current)
+        except OutOfMemoryError:
+            order._a[...] = 0
+    return order
 
 
 def _cumsum(a, *, dtype=None):

@@ -404,11 +404,35 @@ def test_seeding_survives_failed_allocations(machine, rng):
         survived, count = 0, machine.allocations
         for number in range(0, count, step):
             machine.allocations, machine.fail = 0, {number}
-            with contextlib.suppress(MemoryError):
+            with contextlib.suppress(DeviceMemoryError):
                 assert_same_bits(fit(X, init=init, **how), reference)
                 survived += 1
         assert survived > count / step / 4
         machine.fail = set()
+
+
+def test_sorting_on_a_full_device(machine, rng, monkeypatch):
+    """Thrust's memory is asked for before, since CuPy 14.0 does not tell that there is none; CuPy 14.2 does so badly."""
+    import cupy
+
+    from gpuclust.backends import cuda_memory, cuda_seeding
+
+    key = rng.integers(0, 50, 2000).astype(float)
+    there, order = cuda_memory.send(key), np.argsort(-key, kind="stable")
+    machine.allocations = 0
+    assert (cuda_seeding.descending(there).get() == order).all()
+    for number in range(machine.allocations):
+        machine.allocations, machine.fail = 0, {number}
+        with pytest.raises(DeviceMemoryError, match="bytes are needed"):
+            cuda_seeding.descending(there)
+    machine.fail = set()
+
+    def told_badly(key):
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(cupy, "argsort", told_badly)
+    with pytest.raises(DeviceMemoryError, match="bytes are needed"):
+        cuda_seeding.descending(there)
 
 
 @pytest.mark.parametrize("Class", [KMeans, KMedians])
