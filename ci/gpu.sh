@@ -70,6 +70,9 @@ case "$part" in
     exit "$status" ;;
   bench)
     # each benchmark writes its JSON to benchmarks/results as it goes; a run cut short leaves what it has
-    if [ -n "${OUT:-}" ]; then trap 'cp benchmarks/results/*cuda*.json "$out"/ || true' EXIT; fi
+    if [ -n "${OUT:-}" ]; then  # those of --quick lie in a folder of their own
+      trap 'for found in benchmarks/results/*cuda*.json benchmarks/results/quick; do
+        [ ! -e "$found" ] || cp -r "$found" "$out"/ || true; done' EXIT
+    fi
     timeout 530 "$python" -m benchmarks.run --device cuda "$@" ;;
 esac
