@@ -28,7 +28,7 @@ class Results:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = path.open("w", encoding="utf-8")
         self.failures = path.with_suffix(".failures.txt").open("w", encoding="utf-8")
-        self.failed = 0
+        self.failed = self.finished = 0
         self.write(
             python=sys.version.split()[0], machine=platform.platform(), argv=sys.argv[1:], time=time.time()
         )
@@ -47,6 +47,7 @@ class Results:
         self.failures.flush()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.finished += report.when == "teardown"
         if report.when == "call" or report.outcome != "passed":
             text = "" if report.passed else str(report.longrepr)
             self.write(
@@ -64,7 +65,8 @@ class Results:
             self.tell(report.nodeid, str(report.longrepr))
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        self.write(exit=int(exitstatus), collected=session.testscollected, failed=self.failed)
+        counts = {"collected": session.testscollected, "finished": self.finished, "failed": self.failed}
+        self.write(exit=int(exitstatus), **counts)  # of a run that time cuts off, 0 now and then: fewer have finished
         self.file.close()
         self.failures.close()
 
