@@ -50,8 +50,13 @@ def registers(name: str) -> int:
 
 
 def blocks_of(threads: int) -> int:
-    """Blocks for so many threads, or for as many as it takes to fill a device."""
-    return min(-(-threads // (32 * WARPS)), MOST_BLOCKS)
+    """Blocks for so many threads, or as many as fill a device."""
+    return filling(-(-threads // (32 * WARPS)))
+
+
+def filling(blocks: int) -> int:
+    """So many blocks, or as many as fill a device."""
+    return min(blocks, MOST_BLOCKS)
 
 
 @functools.cache

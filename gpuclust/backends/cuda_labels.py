@@ -15,7 +15,7 @@ import numpy as np
 
 from . import cuda_tensor as tensor
 from .base import Bounds, Centers, Chunk
-from .cuda_kernels import UNASKED_SHARED, WARPS, address, blocks_of, launch
+from .cuda_kernels import UNASKED_SHARED, WARPS, address, blocks_of, filling, launch
 from .cuda_memory import constant, send, there, tiles
 from .frame import Frame
 from .layout import Drift, loosening
@@ -180,8 +180,9 @@ def _score(
     else:
         floats = cupy.empty((padded(n, TILE), pitch), np.float32)
         launch(f"nearest.prepare_{form}", blocks_of(4 * n), (*which, X, d, *placed, floats, pitch, norm))
+        blocks = -(-n // TILE)  # of a list, most would end at once
         launch(
-            f"nearest.score_{kind(packed.metric)}", padded(n, TILE) // TILE,
+            f"nearest.score_{kind(packed.metric)}", blocks if rest is None else filling(blocks),
             (*which, floats, packed.rows, k, pitch, norm, slack, label, *doubt, *bounds), shared=STAGES + BESTS,
         )  # fmt: skip
     known = (*placed, norm, packed.columns, packed.exact, k, slack)

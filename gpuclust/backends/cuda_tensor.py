@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import cupy
 import numpy as np
 
-from .cuda_kernels import address, attribute, blocks_of, launch, registers, target
+from .cuda_kernels import address, attribute, blocks_of, filling, launch, registers, target
 from .cuda_memory import constant, free_bytes
 from .frame import Frame
 from .statistics import Array
@@ -156,7 +156,7 @@ def narrow(rows: Image, X: Array, rest: Rest, centers: Halves, given: Array, out
     seen = (rows.image, rows.stats, X, int(X.dtype == np.float64), d)
     known = (centers.image, centers.pairs, centers.far, given, k, cut.chunks, cut.places)
     args = (*seen, *known, *rest, out, left.count, left.row)
-    launch(f"candidates.narrow_{8 * cut.parts}", -(-n // TILE), args, shared=cut.shared + LISTS)
+    launch(f"candidates.narrow_{8 * cut.parts}", filling(-(-n // TILE)), args, shared=cut.shared + LISTS)
     return left
 
 

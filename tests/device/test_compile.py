@@ -22,7 +22,14 @@ REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 64
     "collect": 96, "hopper.score": 168,
 }  # fmt: skip
 MOST = 64  # of the others: four
-SPILLS = {("nearest.score", "sm_100"): 180}  # bytes stored and loaded, among the 544 instructions of its inner loop
+SPILLS = {  # bytes stored and loaded
+    ("nearest.score", "sm_100"): 152,  # among the 544 instructions of its inner loop
+    ("candidates.narrow", "sm_75"): 24,  # where a tile begins: what is the same for all of them
+    ("candidates.narrow", "sm_80"): 96,
+    ("candidates.narrow", "sm_86"): 96,
+    ("candidates.narrow", "sm_89"): 96,
+    ("candidates.narrow", "sm_90a"): 104,
+}
 OPCODES = {  # how often at least
     "nearest.score_l1": {"FADD": 512, "LDGSTS": 4},
     "nearest.score_l2": {"FADD": 256, "FFMA": 256, "LDGSTS": 4},

@@ -659,6 +659,9 @@ FAULTS = {
     "the least candidate not yet known": ("candidates", "(unsigned long long)best->cost[slot]);\n    }\n    __syncthreads();", "(unsigned long long)best->cost[slot]);\n    }"),
     "the least candidate cleared late": ("candidates", "0x7fffffff;\n    __syncthreads();", "0x7fffffff;"),
     "of equal candidates any": ("candidates", "atomicMin(best->center + r, lists->center[slot]);", "best->center[r] = lists->center[slot];"),
+    "candidates of the first tile only": ("candidates", "first += (int64_t)gridDim.x * TILE", "first += 1ll << 40"),
+    "scores of the next tile too soon": ("nearest", "            __syncthreads();        ", "                    "),
+    "scores of the first tile only": ("nearest", "row0 += (int64_t)gridDim.x * TILE", "row0 += 1ll << 40"),
     "candidates of rows behind the last one": ("candidates", "if (r >= count) return;", "if (r >= TILE) return;"),
     "tiles of centres multiplied before they are there": ("hopper", "barrier_wait(barriers->full + stage.at, stage.phase);", ""),
     "tiles of rows multiplied before they are there": ("hopper", "barrier_wait(barriers->rows_full + place.at, place.phase);", ";"),
@@ -808,7 +811,7 @@ def exercise(machine, rng, where, times=4, kinds=("normal", "ties", "last bits",
         if where == "hopper" and gpu[0] != "90":
             continue
         machine.compute_capability, machine.shared = gpu[0], gpu[1] << 10
-        if where in ("moves", "ranks"):
+        if where in ("moves", "ranks", "nearest", "candidates"):
             cuda_kernels.MOST_BLOCKS = 1  # a block takes rows, then others
         for cached in (cuda_kernels.attribute, cuda_kernels.target, cuda_kernels._function):
             cached.cache_clear()

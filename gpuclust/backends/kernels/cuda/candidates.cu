@@ -87,15 +87,14 @@ __device__ __forceinline__ void compare(
     __syncthreads();
 }
 
-// A block TILE of the rows that `rest` lists. Shared memory as `tensor.score` has it, then the block's lists.
+// A block TILE of the rows that `rest` lists, from `first` on. Shared memory as `tensor.score` has it, then the block's
+// lists, in which a thread still reads its own row's at the end, and writes no other's at the beginning.
 template <int PARTS>
-__device__ __forceinline__ void narrow(
-    const uint16_t* rows, const float2* stats, const void* X, bool wide, int64_t d, const uint16_t* centers,
+__device__ __forceinline__ void narrow_tile(
+    int64_t first, const uint16_t* rows, const float2* stats, const void* X, bool wide, int64_t d, const uint16_t* centers,
     const float4* pairs, const int32_t* far, const double* given, int k, int chunks, bool stay, Rest rest,
     int32_t* label, int32_t* lefts, int32_t* left_row) {
-    const int64_t first = (int64_t)blockIdx.x * TILE;
     const int64_t still = *rest.count - first;
-    if (still <= 0) return;
     const int count = still < TILE ? (int)still : TILE;
     SHARED(unsigned char, memory);
     constexpr int BYTES = TILE * PARTS * 16;
@@ -136,8 +135,9 @@ __device__ __forceinline__ void narrow(
         const uint16_t* rows, const float2* stats, const void* X, int64_t wide, int64_t d, const uint16_t* centers,\
         const float4* pairs, const int32_t* far, const double* given, int64_t k, int64_t chunks, int64_t places,   \
         int32_t* rests, int32_t* rest_row, float* rest_most, int32_t* label, int32_t* lefts, int32_t* left_row) {  \
-        narrow<PARTS>(rows, stats, X, wide, d, centers, pairs, far, given, (int)k, (int)chunks, places,            \
-                      Rest{rests, rest_row, rest_most}, label, lefts, left_row);                                   \
+        for (int64_t first = (int64_t)blockIdx.x * TILE; first < *rests; first += (int64_t)gridDim.x * TILE)       \
+            narrow_tile<PARTS>(first, rows, stats, X, wide, d, centers, pairs, far, given, (int)k, (int)chunks,    \
+                               places, Rest{rests, rest_row, rest_most}, label, lefts, left_row);                  \
     }
 NARROW(narrow_16, 2)
 NARROW(narrow_32, 4)

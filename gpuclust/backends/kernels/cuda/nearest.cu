@@ -103,14 +103,12 @@ __device__ __forceinline__ void merge(float& one, float& two, int& at, float oth
     at = theirs ? there : at;
 }
 
-// A block 128 rows against all centres, 128 at a time (both padded to multiples of it): 8 warps of 32 rows by 64
-// centres, threads of 8 by 8. Shared memory: 2 stages of rows and centres, then each thread's best scores so far.
+// A block 128 rows, from row0 on, against all centres, 128 at a time (both padded to multiples of it): 8 warps of 32
+// rows by 64 centres, threads of 8 by 8. Shared memory: 2 stages of rows and centres, then each thread's best scores.
 template <bool L1>
-__device__ __forceinline__ void score(
-    Listed list, const float* rows, const float* centers, int k, int pitch, const float* norm, float slack,
+__device__ __forceinline__ void score_tile(
+    int64_t row0, Listed list, const float* rows, const float* centers, int k, int pitch, const float* norm, float slack,
     int32_t* label, Doubt doubt, Kept kept) {
-    const int64_t row0 = (int64_t)blockIdx.x * TILE;
-    if (row0 >= list.size()) return;
     SHARED(float, stages);
     const int lane = lane_id(), warp = threadIdx.x >> 5;
     const int row = (warp >> 1) * 32 + (lane >> 3), center = (warp & 1) * 64 + (lane & 7);
@@ -199,8 +197,12 @@ __device__ __forceinline__ void score(
     extern "C" __global__ void __launch_bounds__(256, 2) name(                                                     \
         LISTED, const float* rows, const float* centers, int64_t k, int64_t pitch, const float* norm, float slack, \
         int32_t* label, int32_t* doubts, int32_t* doubt_row, float* doubt_limit, KEPT) {                           \
-        score<L1>(THE_LIST, rows, centers, (int)k, (int)pitch, norm, slack, label,                                 \
-                  Doubt{doubts, doubt_row, doubt_limit}, THE_KEPT);                                                \
+        const Listed list = THE_LIST;                                                                              \
+        for (int64_t row0 = (int64_t)blockIdx.x * TILE; row0 < list.size(); row0 += (int64_t)gridDim.x * TILE) {   \
+            score_tile<L1>(row0, list, rows, centers, (int)k, (int)pitch, norm, slack, label,                      \
+                           Doubt{doubts, doubt_row, doubt_limit}, THE_KEPT);                                       \
+            __syncthreads();                                                                                       \
+        }                                                                                                          \
     }
 SCORE(score_l1, true)
 SCORE(score_l2, false)
