@@ -417,7 +417,7 @@ def test_sorting_on_a_full_device(machine, rng, monkeypatch):
 
     from gpuclust.backends import cuda_memory, cuda_seeding
 
-    key = rng.integers(0, 50, 2000).astype(float)
+    key = rng.integers(0, 50, 200_000).astype(float)  # so many that sorting takes more than its tables
     there, order = cuda_memory.send(key), np.argsort(-key, kind="stable")
     machine.allocations = 0
     assert (cuda_seeding.descending(there).get() == order).all()
