@@ -894,6 +894,11 @@ def test_values_that_are_not_aligned_are_found(fenced, rng, monkeypatch):
         exercise(fenced, rng, where)
 
 
+@pytest.mark.usefixtures("fenced")
+def test_a_fence_keeps_the_shape():
+    assert [emulator.fenced(np.ones(shape)).shape for shape in ((), (1,), (2, 0), (2, 3))] == [(), (1,), (2, 0), (2, 3)]
+
+
 # --- races, which no result may show ---
 
 RACES = {

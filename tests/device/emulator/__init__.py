@@ -190,7 +190,7 @@ def box(arg):
 
 def fenced(array):
     """A copy of an array that ends where a page begins that nobody may touch (up to 15 bytes of alignment apart)."""
-    array, page = np.ascontiguousarray(array), mmap.PAGESIZE
+    array, page = np.asarray(array, order="C"), mmap.PAGESIZE
     room = -(-max(array.nbytes, 1) // 16) * 16
     pages = -(-room // page) * page
     memory = mmap.mmap(-1, pages + page)
