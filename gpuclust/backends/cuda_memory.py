@@ -250,6 +250,6 @@ def tell_once(device: int) -> None:
 @functools.cache
 def tell_unpinned() -> None:
     logger.warning(
-        "No more of the host's memory can be pinned: copies to and from the GPU are slower. Free some, pass a smaller"
-        " chunk_size, or raise the limit of locked memory (ulimit -l)."
+        "No more of the host's memory can be pinned: copies to and from the GPU are slower. Free some, or pass a"
+        " smaller chunk_size."
     )

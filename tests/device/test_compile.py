@@ -21,6 +21,7 @@ REGISTERS = {  # two blocks of 256 threads on a multiprocessor; three; one of 64
     "score": 128, "narrow": 128, "try": 128, "row": 128, "refine": 128, "locate": 128, "sum": 80, "add": 80,
     "collect": 96, "hopper.score": 168,
 }  # fmt: skip
+OF_FLOATS = {"try": 80, "row": 80}  # three; of f32
 MOST = 64  # of the others: four
 SPILLS = {  # bytes stored and loaded
     ("nearest.score", "sm_100"): 152,  # among the 544 instructions of its inner loop
@@ -94,7 +95,8 @@ def test_kernels_keep_to_their_registers(kernels, file, arch):
         assert found["score"][0] == 168
     for name, (registers, spilled) in found.items():
         family = name.split("_")[0]
-        assert registers <= REGISTERS.get(f"{file}.{family}", REGISTERS.get(family, MOST)), name
+        most = REGISTERS.get(f"{file}.{family}", REGISTERS.get(family, MOST))
+        assert registers <= (OF_FLOATS.get(family, most) if "_f32" in name else most), name
         assert spilled <= SPILLS.get((f"{file}.{family}", arch), 0), name
 
 

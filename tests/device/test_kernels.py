@@ -914,6 +914,8 @@ WATCHED = sorted({where for where, _, _ in FAULTS.values()} - {"hopper"}) if FUL
 
 def exercise_once(machine, rng, where):
     """In one shape, since all that threads touch is watched."""
+    if "clang" in emulator.compiler():
+        pytest.skip("races are watched through g++'s callbacks")
     machine.races = True
     exercise(machine, rng, where, 1, ["ties"])
 

@@ -313,8 +313,8 @@ def test_memory_that_cannot_be_pinned_is_pageable_and_said_so_once(machine, rng,
                 reference = fit(X, weight, estimator, **how)
                 assert_same_bits(fit(rows, weight, estimator, chunk_size=chunk_size, device="cuda", **how), reference)
     assert [record.message for record in caplog.records if "pinned" in record.message] == [
-        "No more of the host's memory can be pinned: copies to and from the GPU are slower. Free some, pass a smaller"
-        " chunk_size, or raise the limit of locked memory (ulimit -l)."
+        "No more of the host's memory can be pinned: copies to and from the GPU are slower. Free some, or pass a"
+        " smaller chunk_size."
     ]
     machine.unpinned = 999  # what is not about memory stays an error
     with pytest.raises(RuntimeError, match="999"):
