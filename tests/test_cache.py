@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 
@@ -26,6 +27,24 @@ def test_nowhere_to_keep_kernels():
     done = subprocess.run([sys.executable, "-c", NOWHERE], capture_output=True, text=True)
     assert not done.returncode, done.stderr
     assert done.stdout.split() == ["1.5", "0.0"]
+
+
+def test_nothing_is_compiled_on_demand():
+    """Coverage tools ask for that; some kernels then say that they cannot run."""
+    code = "from gpuclust.backends import cpu, kernels; assert not kernels.CACHE"
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert not done.returncode, done.stderr
+
+
+def test_functions_of_no_module_compile():
+    """Such as are made by exec."""
+
+    def add(x):
+        return x + 1
+
+    add.__module__ = None
+    assert numba.njit(add)(1) == 2
 
 
 def count(kind, module):

@@ -19,6 +19,8 @@ def _folder() -> str | None:
         return str(numba.njit(cache=True)(_probe).stats.cache_path)
     except RuntimeError:  # none of them can be written; Numba would refuse every kernel that it is to keep
         return None
+    except AttributeError:  # NUMBA_DISABLE_JIT: nothing is compiled
+        return None
 
 
 class Telling(event.Listener):  # type: ignore[misc]
@@ -28,10 +30,10 @@ class Telling(event.Listener):  # type: ignore[misc]
         self.told = False
 
     def on_start(self, compiling: Any) -> None:
-        """Called by Numba before it compiles a function, anybody's."""
+        """Called by Numba before it compiles a function, anybody's: some have no module, others no options."""
         kernel = compiling.data["dispatcher"]
-        ours = kernel.py_func.__module__.startswith(f"{__name__}.") and kernel.targetoptions.get("parallel")
-        if ours and not self.told:
+        ours = str(kernel.py_func.__module__).startswith(f"{__name__}.")
+        if ours and not self.told and getattr(kernel, "targetoptions", {}).get("parallel"):
             self.told = True
             logger.warning("Compiling CPU kernels, which can take a minute or two; %s.", KEPT)
 
