@@ -33,6 +33,14 @@ class Columns:
         return tuple(feature.name for feature in self.features)
 
     @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
+    def _used(self) -> frozenset[str]:
+        return frozenset(feature.name for feature in self.features if feature.used)
+
+    @cached_property
     def plain(self) -> bool:
         """Whether all that are used are numbers, none of which may be missing."""
         return not any(each.used and (each.missing or each.categories is not None) for each in self.features)
@@ -43,13 +51,12 @@ class Columns:
 
     def check_names(self, given: Sequence[str], what: str) -> None:
         """Raise unless these are the names of the columns, in any order; those that the model drops may be left out."""
-        if sorted(given) == sorted(self.names):
+        there = set(given)
+        if self._used <= there <= self._known and len(there) == len(given):
             return
-        missing = [feature.name for feature in self.features if feature.used and feature.name not in given]
-        more = [name for name in given if name not in self.names]
+        missing = [name for name in self.names if name in self._used and name not in there]
+        more = [name for name in given if name not in self._known]
         parts = [f"{said} {_listed(names)}" for said, names in (("lacks", missing), ("has unknown", more)) if names]
-        if not parts and len(set(given)) == len(given):
-            return
         wrong = " and ".join(parts) or "has a feature twice"
         raise unsuitable(f"{what} {wrong}; the model's are {_listed(self.names)}.")
 
