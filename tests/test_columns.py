@@ -140,3 +140,12 @@ def test_values_that_float64_cannot_add_up_are_not_called_infinite(values):
         KMeans(2, device="cpu").fit(rows)
     with pytest.raises(ValueError, match="NaN or infinity: feature 0"):
         KMeans(2, device="cpu").fit(stream([np.where(rows == 2, np.nan, rows)]))
+
+
+@pytest.mark.parametrize("size, weight", [(1e306, 1), (4e304, 1), (1e270, 1e40), (1e-3, 5e304)])
+def test_sums_that_float64_cannot_hold_are_refused(rng, size, weight):
+    """Instead of a search for grids without end."""
+    X = rng.choice([-1.0, 1.0], size=(1000, 2)) * size
+    X[0] = 0
+    with pytest.raises(DataError, match="have sums that float64 cannot hold: divide X, or sample_weight"):
+        KMeans(2, device="cpu").fit(X, sample_weight=np.full(1000, weight) if weight > 1 else None)

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DataError
 from .metric import Metric
 from .statistics import Scan
 
 NO_GRIDS = np.zeros((1, 1))
+MOST = 1023  # exponent of a grid
 HEADROOM = 56  # the largest centred coordinate becomes about 2^56: squares of it, and of far smaller ones, fit float32
 
 
@@ -98,14 +100,24 @@ def grids(scan: Scan, dtype: Any) -> np.ndarray:
     of all rows. Levels are added until the last grid is 2^-52 of the smallest product or less (float32 without weights:
     2^-23): it divides every value, so that sums of rows without weights, or with integer weights, have no error, and
     others one under 2^-50 of the cluster's own sum of w |x|.
+
+    Raises
+    ------
+    DataError
+        If the first grid is more than float64 can hold.
     """
     size = np.append(np.maximum(np.abs(scan.low), np.abs(scan.high)), 1.0)
     least = np.append(scan.least, 1.0)
     mass = max(float(scan.mass.value()), scan.heaviest)
     exact = np.dtype(dtype) == np.float32 and scan.heaviest == scan.lightest == 1.0
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         top = np.ceil(np.log2(np.where(size > 0, size, 1.0) * mass)) + 2
         need = np.floor(np.log2(least)) - 23 if exact else np.floor(np.log2(least * scan.lightest)) - 52
+    if top.max() > MOST:
+        raise DataError(
+            f"Values up to {size[:-1].max(initial=0.0):g} with a total weight of {mass:g} have sums that float64 cannot"
+            " hold: divide X, or sample_weight, by a large number."
+        )
     if exact:
         need = np.maximum(need, -149.0)
     step = 51 - int(np.ceil(np.log2(4.0 * scan.rows)))
