@@ -580,3 +580,15 @@ def test_array_source_slices_share_the_ledger(X):
         chunk.rows["label"][...] = chunk.start
     np.testing.assert_array_equal(np.unique(source.rows("label")), [0, 150, 300])
     np.testing.assert_array_equal(source.take(np.array([3, 399, 3])), X[[3, 399, 3]])
+
+
+@pytest.mark.parametrize("good", range(3, 9))
+def test_rows_that_turn_nan_while_first_centres_are_drawn_are_told(rng, good):
+    X, passes = rng.normal(size=(300, 3)), iter(range(1000))
+
+    def rows():
+        late = next(passes) > good
+        yield np.where(late and np.arange(900).reshape(300, 3) == 22, np.nan, X)
+
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        KMeans(3, random_state=0, device="cpu").fit(gpuclust.stream(rows))

@@ -17,6 +17,7 @@ from ..backends.frame import Frame
 from ..backends.kernels.trials import BLOCK, grid_of
 from ..backends.statistics import Potentials
 from ..data.source import Source
+from ..errors import TURNED
 
 COARSE = 1 << 38  # a total below this many grid steps is measured again on a finer grid
 
@@ -127,16 +128,23 @@ def _refined(source: Source, frame: Frame, state: Drawn) -> Drawn:
     return _evaluate(source, frame, state.pending, np.empty((0, source.n_features)), state.largest)[0]
 
 
+def _running(potentials: np.ndarray) -> np.ndarray:
+    """Their running sum."""
+    if np.min(potentials, initial=0) < 0:  # what is no number becomes the least of integers
+        raise ValueError(f"Some rows {TURNED}")
+    return np.cumsum(potentials)
+
+
 def _crossings(source: Source, frame: Frame, state: Drawn, uniform: np.ndarray) -> np.ndarray | None:
     """Rows at which the running sum of potentials passes each drawn share of the total; None where all are zero."""
     if state.total == 0:
         return None
+    running = _running(state.blocks)
     drawn = [min(int(u * state.total), state.total - 1) for u in uniform]
-    running = np.cumsum(state.blocks)
     block = np.searchsorted(running, drawn, side="right")
     chunks = source.slices([(int(b) * BLOCK, min((int(b) + 1) * BLOCK, source.n_rows)) for b in block])
     rows = np.empty(len(drawn), np.int64)
     for s, (value, b, chunk) in enumerate(zip(drawn, block, chunks, strict=True)):
-        inside = np.cumsum(source.backend.potentials(chunk, frame, state.pending, state.grid))
+        inside = _running(source.backend.potentials(chunk, frame, state.pending, state.grid))
         rows[s] = chunk.start + np.searchsorted(inside, value - (running[b] - state.blocks[b]), side="right")
     return rows
