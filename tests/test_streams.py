@@ -15,7 +15,7 @@ import pytest
 from laws.runs import assert_same_bits, differences, fit, streams, write_npy, write_parquet
 
 import gpuclust
-from gpuclust import DataError, DeviceMemoryError, KMeans
+from gpuclust import DataError, DeviceMemoryError, KMeans, KMedians
 from gpuclust.backends.cpu import CPUBackend
 from gpuclust.data import plan
 from gpuclust.data.array import ArraySource
@@ -582,13 +582,16 @@ def test_array_source_slices_share_the_ledger(X):
     np.testing.assert_array_equal(source.take(np.array([3, 399, 3])), X[[3, 399, 3]])
 
 
-@pytest.mark.parametrize("good", range(3, 9))
-def test_rows_that_turn_nan_while_first_centres_are_drawn_are_told(rng, good):
-    X, passes = rng.normal(size=(300, 3)), iter(range(1000))
+@pytest.mark.parametrize("d", [3, 12])
+@pytest.mark.parametrize("estimator", [KMeans, KMedians])
+@pytest.mark.parametrize("good", range(3, 16))
+def test_rows_that_turn_nan_are_told_whenever_they_do(rng, good, estimator, d):
+    """While first centres are drawn, before any label is known, and later."""
+    X, passes = rng.normal(size=(300, d)), iter(range(1000))
 
     def rows():
         late = next(passes) > good
-        yield np.where(late and np.arange(900).reshape(300, 3) == 22, np.nan, X)
+        yield np.where(late and np.arange(X.size).reshape(X.shape) == 22, np.nan, X)
 
     with pytest.raises(ValueError, match="NaN or infinity"):
-        KMeans(3, random_state=0, device="cpu").fit(gpuclust.stream(rows))
+        estimator(3, random_state=0, device="cpu").fit(gpuclust.stream(rows))

@@ -26,7 +26,7 @@ from .kernels.tile import LANES, TRIALS, WIDE
 from .layout import Drift, Layout, divides
 from .metric import Metric
 from .packing import NO_WEIGHT, alias, pack_centers, rounding
-from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Scan, Solved, Top
+from .statistics import DD, Cost, Delta, Moves, Potentials, Ranks, Scan, Solved, Top, check_labelled
 from .threads import limited, run, thread_count
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -153,6 +153,8 @@ class CPUBackend(Backend):
         sums = np.zeros((threads, (k + 1) * levels * columns))
         moved = np.zeros((threads, 2), np.int64)
         _assign(chunk.X, w, ledger, centers, frame.magic, sums, moved)
+        if centers.bounds == Bounds.MAKE:  # the next pass, which uses them, takes labels for places
+            check_labelled(rows["label"])
         total = sums.sum(axis=0).reshape(k + 1, levels, columns)[:k]
         return Delta(total, int(moved[:, 0].sum()), _pairs(moved, centers))
 
@@ -171,6 +173,7 @@ class CPUBackend(Backend):
         label, before, moved = rows["label"], rows["label"].copy(), np.zeros((threads, 2), np.int64)
         ledger = label, rows["upper"], rows["lower"], rows["lowers"]
         _assign(chunk.X, NO_WEIGHT, ledger, centers, centers.frame.magic, np.empty((threads, 0)), moved)
+        check_labelled(label)
         return Moves(int(moved[:, 0].sum()), _pairs(moved, centers), _flow(before, label, k, self.block_rows))
 
     def scatter(self, chunk: Chunk, k: int, magic: np.ndarray) -> np.ndarray:

@@ -7,10 +7,9 @@ from typing import Final, NamedTuple
 import cupy
 import numpy as np
 
-from ..errors import TURNED
 from .cuda_kernels import MOST_GROUPS, UNASKED_SHARED, address, blocks_of, launch
 from .cuda_later import Record
-from .statistics import Array, Moves
+from .statistics import Array, Moves, check_labels
 
 SPAN: Final = 64  # entries that a warp sums at once
 ROWS: Final = 8  # of a thread that counts or places
@@ -84,15 +83,3 @@ def flow(counts: np.ndarray) -> np.ndarray:
     """Rows that entered and left each cluster, i64 [2, k], of counts on the host."""
     check_labels(counts[-1])
     return counts[:-1].reshape(2, -1)
-
-
-def check_labels(lacking: int) -> None:
-    """Refuse `lacking` rows without a label.
-
-    Raises
-    ------
-    ValueError
-        If there are any.
-    """
-    if lacking:
-        raise ValueError(f"{lacking} rows {TURNED}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import cupy
 import numpy as np
 
-from . import cuda_moves as moves
 from .cuda_kernels import address, blocks_of, launch
 from .cuda_memory import constant, there
-from .statistics import Array, Delta, Solved
+from .statistics import Array, Delta, Solved, check_labels
 
 
 def means(sums: Array, old: Array, origin: np.ndarray, delta: Delta | None) -> Solved:
@@ -21,6 +20,6 @@ def means(sums: Array, old: Array, origin: np.ndarray, delta: Delta | None) -> S
     host = record.get()
     mass, high, low, way, entered = host[:-1].reshape(5, k)
     if delta is not None:
-        moves.check_labels(int(host[-1]))
+        check_labels(int(host[-1]))
     moved = 0 if delta is None else int(entered.sum())
     return Solved(total, out, mass, np.stack([high, low]), float(way.sum()), moved)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
+from ..errors import TURNED
+
 Array = Any
 Rows = tuple[np.ndarray, np.ndarray | None]  # on the host: X [n, d], weight f64 [n] or None
 
@@ -41,6 +43,23 @@ def loss(total: DD) -> float:
     """A sum of costs, rounded; inf where it overflowed. Rows are finite, so that nothing else makes it no number."""
     value = float(total.value())
     return np.inf if np.isnan(value) else value
+
+
+def check_labels(lacking: int) -> None:
+    """Refuse `lacking` rows without a label.
+
+    Raises
+    ------
+    ValueError
+        If there are any.
+    """
+    if lacking:
+        raise ValueError(f"{lacking} rows {TURNED}")
+
+
+def check_labelled(label: np.ndarray) -> None:
+    """The same of labels on the host, below 0 where there is none."""
+    check_labels(int(np.count_nonzero(label < 0)))
 
 
 class Statistic(Protocol):

@@ -19,7 +19,7 @@ from ..backends.frame import Frame
 from ..backends.kernels import solve
 from ..backends.layout import Drift, Layout
 from ..backends.metric import Metric
-from ..backends.statistics import DD, Cost, Moves, Ranks, Top, merged
+from ..backends.statistics import DD, Cost, Moves, Ranks, Top, check_labelled, merged
 from ..data.source import Source
 from .mean import WORN, Final, farthest
 from .pruning import Pruning
@@ -202,6 +202,7 @@ def _blank(source: Source, frame: Frame, k: int) -> Search:
 
 def _guess(search: Search, source: Source, X: Array, label: np.ndarray, k: int) -> None:
     """First brackets from sampled rows X and their labels."""
+    check_labelled(label)
     search.guess(source.backend.to_host(X), label, np.bincount(label, minlength=k) * (source.n_rows / len(label)))
 
 

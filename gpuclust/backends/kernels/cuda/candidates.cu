@@ -88,11 +88,11 @@ __device__ __forceinline__ void compare(
 }
 
 // A block TILE of the rows that `rest` lists, from `first` on. Shared memory as `tensor.score` has it, then the block's
-// lists, in which a thread still reads its own row's at the end, and writes no other's at the beginning.
+// lists: at the end a thread reads its own row's, at the beginning it writes no other's.
 template <int PARTS>
 __device__ __forceinline__ void narrow_tile(
-    int64_t first, const uint16_t* rows, const float2* stats, const void* X, bool wide, int64_t d, const uint16_t* centers,
-    const float4* pairs, const int32_t* far, const double* given, int k, int chunks, bool stay, Rest rest,
+    int64_t first, const uint16_t* rows, const float2* stats, const void* X, bool wide, int64_t d,
+    const uint16_t* centers, const float4* pairs, const int32_t* far, const double* given, int k, int chunks, bool stay, Rest rest,
     int32_t* label, int32_t* lefts, int32_t* left_row) {
     const int64_t still = *rest.count - first;
     const int count = still < TILE ? (int)still : TILE;

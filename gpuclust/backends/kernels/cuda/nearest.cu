@@ -107,8 +107,8 @@ __device__ __forceinline__ void merge(float& one, float& two, int& at, float oth
 // rows by 64 centres, threads of 8 by 8. Shared memory: 2 stages of rows and centres, then each thread's best scores.
 template <bool L1>
 __device__ __forceinline__ void score_tile(
-    int64_t row0, Listed list, const float* rows, const float* centers, int k, int pitch, const float* norm, float slack,
-    int32_t* label, Doubt doubt, Kept kept) {
+    int64_t row0, Listed list, const float* rows, const float* centers, int k, int pitch, const float* norm,
+    float slack, int32_t* label, Doubt doubt, Kept kept) {
     SHARED(float, stages);
     const int lane = lane_id(), warp = threadIdx.x >> 5;
     const int row = (warp >> 1) * 32 + (lane >> 3), center = (warp & 1) * 64 + (lane & 7);
