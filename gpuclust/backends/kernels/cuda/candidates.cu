@@ -92,8 +92,8 @@ __device__ __forceinline__ void compare(
 template <int PARTS>
 __device__ __forceinline__ void narrow_tile(
     int64_t first, const uint16_t* rows, const float2* stats, const void* X, bool wide, int64_t d,
-    const uint16_t* centers, const float4* pairs, const int32_t* far, const double* given, int k, int chunks, bool stay, Rest rest,
-    int32_t* label, int32_t* lefts, int32_t* left_row) {
+    const uint16_t* centers, const float4* pairs, const int32_t* far, const double* given, int k, int chunks,
+    bool stay, Rest rest, int32_t* label, int32_t* lefts, int32_t* left_row) {
     const int64_t still = *rest.count - first;
     const int count = still < TILE ? (int)still : TILE;
     SHARED(unsigned char, memory);
