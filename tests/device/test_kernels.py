@@ -889,6 +889,7 @@ def plant(monkeypatch, where, right, wrong):
 
 
 def test_values_that_are_not_aligned_are_found(fenced, rng, monkeypatch):
+    monkeypatch.setattr(emulator, "aligned", True)
     where = plant(monkeypatch, "few", "SHARED(float, centers);", "SHARED(float, centers);\n    centers++;")
     with pytest.raises(emulator.EmulatorError, match="memory that is not aligned for its type"):
         exercise(fenced, rng, where)

@@ -1,5 +1,6 @@
 """`gpuclust choose-k` and `gpuclust fit -k auto`."""
 
+import csv
 import json
 import os
 import sys
@@ -74,8 +75,9 @@ def test_tables_with_weights(suffix):
     frame.to_csv("table.csv", index=False) if suffix == "csv" else frame.to_parquet("table.parquet")
     succeed("choose-k", f"table.{suffix}", *QUICK, "--weight", "w", "--out", "out")
     found = choose_k(BLOBS, range(2, 7), n_references=2, random_state=0, sample_weight=weight)
-    read = pd.read_csv("out/criteria.csv", float_precision="round_trip")
-    np.testing.assert_array_equal(read["inertia"], found.table["inertia"])
+    with open("out/criteria.csv", newline="") as file:  # to the last digit, which not every pandas reads
+        read = [float(row["inertia"]) for row in csv.DictReader(file)]
+    np.testing.assert_array_equal(read, found.table["inertia"])
     assert choice()["data"]["columns"] == ["a", "b"] and choice()["data"]["weight"] == "w"
 
 
