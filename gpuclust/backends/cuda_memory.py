@@ -19,8 +19,8 @@ R = TypeVar("R")
 TILE_BYTES: Final = 4 << 30  # temporaries of a tile at most: many waves of blocks, since the host makes ten launches
 SHARE: Final = 32  # and of a device's memory not more than this part
 PIECE: Final = 32 << 20  # bytes of pinned memory that rows pass through, twice
-NO_MEMORY: Final = 2  # cudaErrorMemoryAllocation
 PIECES: Final = 16  # or more: to pin memory takes as long as to send ten times as much
+NO_MEMORY: Final = 2  # cudaErrorMemoryAllocation
 logger = logging.getLogger("gpuclust")
 
 

@@ -136,7 +136,7 @@ def _known(final: Final, frame: Frame) -> Final:
     """Refuse costs that are no number. Bounds settle labels of rows that are not read; costs are summed of all. Those
     of rows so large that sums of squares overflow tell nothing, and are inf."""
     scale = float(frame.scale)
-    most = frame.mass * frame.largest / scale / (1.0 if frame.metric.l1 else scale)
+    most = 4.0 * frame.mass * frame.largest / scale / (1.0 if frame.metric.l1 else scale)  # about any centre among them
     if not np.isfinite(final.cost.total.hi) and np.isfinite(most):
         raise ValueError(f"Some rows {TURNED}")
     return final
